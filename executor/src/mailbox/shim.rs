@@ -11,7 +11,6 @@ pub(crate) use loom::{
     sync::Arc,
     sync::atomic::{AtomicPtr, AtomicU32, AtomicUsize, fence},
     thread::yield_now,
-    thread_local,
 };
 #[cfg(not(corelane_loom))]
 pub(crate) use std::{
@@ -19,8 +18,22 @@ pub(crate) use std::{
     sync::Arc,
     sync::atomic::{AtomicPtr, AtomicU32, AtomicUsize, fence},
     thread::yield_now,
-    thread_local,
 };
+
+/// `thread_local!` with constant values, which loom's does not accept as such.
+#[cfg(not(corelane_loom))]
+macro_rules! const_thread_local {
+    ($($(#[$attr:meta])* static $name:ident: $type:ty = $init:expr;)+) => {
+        ::std::thread_local! { $($(#[$attr])* static $name: $type = const { $init };)+ }
+    };
+}
+#[cfg(corelane_loom)]
+macro_rules! const_thread_local {
+    ($($(#[$attr:meta])* static $name:ident: $type:ty = $init:expr;)+) => {
+        ::loom::thread_local! { $($(#[$attr])* static $name: $type = $init;)+ }
+    };
+}
+pub(crate) use const_thread_local;
 
 /// `std::cell::UnsafeCell` with the access functions of loom's, which checks them in a model.
 #[cfg(not(corelane_loom))]
