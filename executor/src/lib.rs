@@ -1,4 +1,9 @@
 //! Placeholder replaced within this change series.
 #![deny(unsafe_code)]
-#[allow(dead_code, reason = "wired by the worker")]
+#![allow(dead_code, reason = "wired by the worker")]
+mod sys {
+    pub(crate) mod affinity;
+}
 mod timer;
+mod topology;
+pub use topology::placement::{Placement, PlacementError};
