@@ -1,6 +1,7 @@
 //! Placeholder replaced within this change series.
 #![deny(unsafe_code)]
 #![allow(dead_code, reason = "wired by the worker")]
+pub mod sync;
 mod sys {
     pub(crate) mod affinity;
 }
