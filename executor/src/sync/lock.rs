@@ -7,7 +7,7 @@ use std::sync::{Mutex, PoisonError};
 ///
 /// The closure must not call a waker, nor clone or drop one, nor drop a user's value: each of these
 /// may run code that comes back for the same state.
-pub(super) trait Lock<S> {
+pub(crate) trait Lock<S> {
     fn with<R>(&self, visit: impl FnOnce(&mut S) -> R) -> R;
 }
 

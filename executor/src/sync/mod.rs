@@ -13,10 +13,10 @@
 pub mod channel;
 mod error;
 pub mod local;
-mod lock;
+pub(crate) mod lock;
 mod notify;
 pub mod oneshot;
-mod permits;
+pub(crate) mod permits;
 mod queue;
 mod semaphore;
 #[cfg(test)]

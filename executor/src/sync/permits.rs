@@ -7,18 +7,18 @@ use super::lock::Lock;
 use super::waiters::{Grant, Removed, Waiters, WakeList};
 
 #[derive(Debug)]
-pub(super) struct Permits {
+pub(crate) struct Permits {
     available: usize,
     waiters: Waiters,
 }
 
 /// A state that has permits in it.
-pub(super) trait HasPermits {
+pub(crate) trait HasPermits {
     fn permits(&mut self) -> &mut Permits;
 }
 
 /// What one look at the permits gave.
-pub(super) enum Look {
+pub(crate) enum Look {
     Ready,
     Pending,
     /// Look again with a clone of the waker in `spare`.
@@ -26,23 +26,23 @@ pub(super) enum Look {
 }
 
 impl Permits {
-    pub(super) const fn new(available: usize) -> Self {
+    pub(crate) const fn new(available: usize) -> Self {
         Self {
             available,
             waiters: Waiters::new(),
         }
     }
 
-    pub(super) fn available(&self) -> usize {
+    pub(crate) fn available(&self) -> usize {
         self.available
     }
 
-    pub(super) fn is_waited_for(&self) -> bool {
+    pub(crate) fn is_waited_for(&self) -> bool {
         !self.waiters.is_empty()
     }
 
     /// Takes `need` permits unless they are lacking or others wait for theirs.
-    pub(super) fn try_acquire(&mut self, need: usize) -> bool {
+    pub(crate) fn try_acquire(&mut self, need: usize) -> bool {
         let free = self.waiters.is_empty() && self.available >= need;
         if free {
             self.available -= need;
@@ -51,7 +51,7 @@ impl Permits {
     }
 
     /// Takes `need` permits in turn. Leaves a waker to be dropped outside of the lock in `spare`.
-    pub(super) fn look(
+    pub(crate) fn look(
         &mut self,
         key: &mut Option<usize>,
         need: usize,
@@ -88,7 +88,7 @@ impl Permits {
     /// # Panics
     ///
     /// Panics when the count overflows.
-    pub(super) fn put(&mut self, count: usize) {
+    pub(crate) fn put(&mut self, count: usize) {
         self.available = self
             .available
             .checked_add(count)
@@ -96,7 +96,7 @@ impl Permits {
     }
 
     /// Serves those who wait, in turn; returns false when the list filled up before.
-    pub(super) fn grant(&mut self, wakes: &mut WakeList) -> bool {
+    pub(crate) fn grant(&mut self, wakes: &mut WakeList) -> bool {
         while let Some(need) = self
             .waiters
             .front_need()
@@ -116,7 +116,7 @@ impl Permits {
     }
 
     /// Lets everybody go, whatever is available; returns false when the list filled up before.
-    pub(super) fn release_all(&mut self, wakes: &mut WakeList) -> bool {
+    pub(crate) fn release_all(&mut self, wakes: &mut WakeList) -> bool {
         while !wakes.is_full() {
             let Some(waker) = self.waiters.grant_front(Grant::Keep) else {
                 return true;
@@ -127,7 +127,7 @@ impl Permits {
     }
 
     /// Removes the entry of a future; what was granted to it goes back.
-    pub(super) fn cancel(&mut self, key: usize, need: usize) -> Removed {
+    pub(crate) fn cancel(&mut self, key: usize, need: usize) -> Removed {
         let removed = self.waiters.remove(key);
         if matches!(removed, Removed::Granted(Grant::PassOn)) {
             self.put(need);
@@ -137,7 +137,7 @@ impl Permits {
 }
 
 /// Polls a look until it has the waker it needs; everything it leaves behind is dropped outside.
-pub(super) fn poll_look<S, R>(
+pub(crate) fn poll_look<S, R>(
     lock: &impl Lock<S>,
     context: &Context<'_>,
     mut look: impl FnMut(&mut S, &Waker, &mut Option<Waker>) -> (Look, R),
@@ -153,7 +153,7 @@ pub(super) fn poll_look<S, R>(
 }
 
 /// Puts `count` permits back and wakes those they serve, outside of the lock.
-pub(super) fn put_and_wake<S: HasPermits>(lock: &impl Lock<S>, count: usize) {
+pub(crate) fn put_and_wake<S: HasPermits>(lock: &impl Lock<S>, count: usize) {
     let waited_for = lock.with(|state| {
         let permits = state.permits();
         permits.put(count);
@@ -165,12 +165,12 @@ pub(super) fn put_and_wake<S: HasPermits>(lock: &impl Lock<S>, count: usize) {
 }
 
 /// Wakes those whom the available permits serve, outside of the lock.
-pub(super) fn wake_granted<S: HasPermits>(lock: &impl Lock<S>) {
+pub(crate) fn wake_granted<S: HasPermits>(lock: &impl Lock<S>) {
     wake_in_parts(lock, |state: &mut S, wakes| state.permits().grant(wakes));
 }
 
 /// Fills a list under the lock and calls it outside, until `fill` says that it is done.
-pub(super) fn wake_in_parts<S>(
+pub(crate) fn wake_in_parts<S>(
     lock: &impl Lock<S>,
     mut fill: impl FnMut(&mut S, &mut WakeList) -> bool,
 ) {
@@ -185,7 +185,7 @@ pub(super) fn wake_in_parts<S>(
 }
 
 /// Removes the entry of a dropped future; a grant it did not use goes to the next.
-pub(super) fn abandon<S: HasPermits>(lock: &impl Lock<S>, key: usize, need: usize) {
+pub(crate) fn abandon<S: HasPermits>(lock: &impl Lock<S>, key: usize, need: usize) {
     let removed = lock.with(|state| state.permits().cancel(key, need));
     // Also when it was still waiting: it may have needed more than those behind it.
     drop(removed);

@@ -10,7 +10,7 @@ const NIL: usize = usize::MAX;
 ///
 /// A future owns its entry: nobody else removes it, so a key cannot go stale.
 #[derive(Debug)]
-pub(super) struct Waiters {
+pub(crate) struct Waiters {
     entries: Slab<Waiter>,
     /// Ends of the queue of `State::Waiting` entries.
     head: usize,
@@ -38,7 +38,7 @@ enum State {
 
 /// What becomes of a grant whose future is dropped before it ran.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Grant {
+pub(crate) enum Grant {
     /// It goes back, to the next in the queue.
     PassOn,
     /// It was meant for this waiter alone.
@@ -47,14 +47,14 @@ pub(super) enum Grant {
 
 /// What a future left behind.
 #[derive(Debug)]
-pub(super) enum Removed {
+pub(crate) enum Removed {
     /// It was still waiting. The waker is to be dropped outside of the lock.
     Waiting(#[expect(dead_code, reason = "carried out of the lock to be dropped")] Waker),
     Granted(Grant),
 }
 
 impl Waiters {
-    pub(super) const fn new() -> Self {
+    pub(crate) const fn new() -> Self {
         Self {
             entries: Slab::new(),
             head: NIL,
@@ -64,22 +64,22 @@ impl Waiters {
     }
 
     /// Says whether nobody is in the queue.
-    pub(super) fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.head == NIL
     }
 
     /// Returns how many are in the queue.
-    pub(super) fn waiting_count(&self) -> usize {
+    pub(crate) fn waiting_count(&self) -> usize {
         self.waiting_count
     }
 
     /// Returns what the first in the queue needs.
-    pub(super) fn front_need(&self) -> Option<usize> {
+    pub(crate) fn front_need(&self) -> Option<usize> {
         self.entries.get(self.head).map(|waiter| waiter.need)
     }
 
     /// Puts a future at the end of the queue.
-    pub(super) fn push_back(&mut self, waker: Waker, need: usize) -> usize {
+    pub(crate) fn push_back(&mut self, waker: Waker, need: usize) -> usize {
         let waiter = Waiter {
             state: State::Waiting(waker),
             need,
@@ -97,7 +97,7 @@ impl Waiters {
     }
 
     /// Takes the first out of the queue and returns its waker, to be called outside of the lock.
-    pub(super) fn grant_front(&mut self, grant: Grant) -> Option<Waker> {
+    pub(crate) fn grant_front(&mut self, grant: Grant) -> Option<Waker> {
         let key = self.head;
         if key == NIL {
             return None;
@@ -109,24 +109,24 @@ impl Waiters {
         }
     }
 
-    pub(super) fn is_granted(&self, key: usize) -> bool {
+    pub(crate) fn is_granted(&self, key: usize) -> bool {
         matches!(self.entries[key].state, State::Granted(_))
     }
 
     /// Says whether the entry's waker wakes the same task as `waker`.
-    pub(super) fn will_wake(&self, key: usize, waker: &Waker) -> bool {
+    pub(crate) fn will_wake(&self, key: usize, waker: &Waker) -> bool {
         matches!(&self.entries[key].state, State::Waiting(stored) if stored.will_wake(waker))
     }
 
     /// Exchanges the waker of a waiting entry; `spare` leaves with the former one.
-    pub(super) fn swap_waker(&mut self, key: usize, spare: &mut Waker) {
+    pub(crate) fn swap_waker(&mut self, key: usize, spare: &mut Waker) {
         if let State::Waiting(stored) = &mut self.entries[key].state {
             std::mem::swap(stored, spare);
         }
     }
 
     /// Removes an entry, whose key is used no more.
-    pub(super) fn remove(&mut self, key: usize) -> Removed {
+    pub(crate) fn remove(&mut self, key: usize) -> Removed {
         if !self.is_granted(key) {
             self.unlink(key);
         }
@@ -152,7 +152,7 @@ impl Waiters {
 
 /// Wakers on their way out of a lock. Bounded, so that it lives on the stack.
 #[derive(Debug, Default)]
-pub(super) struct WakeList {
+pub(crate) struct WakeList {
     wakers: [Option<Waker>; Self::CAPACITY],
     len: usize,
 }
@@ -160,18 +160,18 @@ pub(super) struct WakeList {
 impl WakeList {
     const CAPACITY: usize = 16;
 
-    pub(super) fn is_full(&self) -> bool {
+    pub(crate) fn is_full(&self) -> bool {
         self.len == Self::CAPACITY
     }
 
     /// Adds a waker; the list must not be full.
-    pub(super) fn push(&mut self, waker: Waker) {
+    pub(crate) fn push(&mut self, waker: Waker) {
         self.wakers[self.len] = Some(waker);
         self.len += 1;
     }
 
     /// Calls and forgets the wakers, first in first.
-    pub(super) fn wake_all(&mut self) {
+    pub(crate) fn wake_all(&mut self) {
         let count = std::mem::take(&mut self.len);
         self.wakers[..count]
             .iter_mut()
