@@ -1,9 +1,12 @@
 //! Placeholder replaced within this change series.
 #![deny(unsafe_code)]
-
-#[allow(dead_code, unused_imports, reason = "used by the worker")]
-mod mailbox;
-#[allow(dead_code, unused_imports, reason = "used by the worker")]
-mod task;
-
-pub use task::{JoinError, JoinHandle, RemoteSpawner, SpawnError, SpawnErrorKind};
+#![allow(dead_code, reason = "wired by the worker")]
+mod blocking;
+pub mod sync;
+mod sys {
+    pub(crate) mod affinity;
+}
+mod timer;
+mod topology;
+pub use blocking::{BlockingError, BlockingHandle};
+pub use topology::placement::{Placement, PlacementError};
