@@ -42,6 +42,17 @@ pub enum BlockingError {
     NoThread(io::Error),
 }
 
+impl From<BlockingError> for io::Error {
+    /// Keeps a refused thread's error, and says the rest in words: a panic's payload need not be
+    /// `Sync`, as an `io::Error` is.
+    fn from(error: BlockingError) -> Self {
+        match error {
+            BlockingError::NoThread(error) => error,
+            other => Self::other(other.to_string()),
+        }
+    }
+}
+
 struct Waiting {
     job: Option<Job>,
     pool: Arc<Shared>,

@@ -66,6 +66,20 @@ pub(crate) fn restrict_thread(cores: &[usize]) -> io::Result<()> {
     }
 }
 
+/// Builds a fixed-size set of `cores`; `None` when one of them lies behind its 1,024 bits.
+pub(crate) fn cpu_set(cores: &[usize]) -> Option<libc::cpu_set_t> {
+    // SAFETY: an all-zero cpu_set_t is the empty set.
+    let mut set: libc::cpu_set_t = unsafe { std::mem::zeroed() };
+    for &core in cores {
+        if core >= 8 * size_of::<libc::cpu_set_t>() {
+            return None;
+        }
+        // SAFETY: the bit is inside of the set, as checked.
+        unsafe { libc::CPU_SET(core, &mut set) };
+    }
+    Some(set)
+}
+
 fn cores_of(thread: libc::pid_t) -> io::Result<Vec<usize>> {
     let mut words = vec![0_u64; WORDS_FIRST];
     loop {

@@ -138,6 +138,11 @@ impl<C> SpawnError<C> {
         self.closure
     }
 
+    /// Drops the closure and keeps the reason.
+    pub(crate) fn without_closure(self) -> SpawnError<()> {
+        SpawnError { kind: self.kind, closure: () }
+    }
+
     pub(super) fn new(refused: Refused, closure: C) -> Self {
         let kind = match refused {
             Refused::Full => SpawnErrorKind::Full,

@@ -198,6 +198,11 @@ impl LocalInner {
         RemoteSpawner::new(Arc::clone(&self.spawns))
     }
 
+    /// Refuses further spawns from other threads; those in the mailbox are taken.
+    pub(crate) fn close_spawns(&self) {
+        self.adopt(self.spawns.close());
+    }
+
     /// Refuses further spawns and drops every task's future, here; their handles resolve to
     /// `WorkerGone`. Returns how many tasks there were.
     ///
