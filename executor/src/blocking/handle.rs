@@ -36,7 +36,7 @@ pub struct BlockingHandle<T> {
 pub enum BlockingError {
     /// It panicked, with this payload.
     Panicked(Box<dyn Any + Send>),
-    /// The pool was shut down before the work started.
+    /// The pool was shut down, or lost its threads, before the work started.
     PoolGone,
     /// The pool has no thread and the system refused to start one.
     NoThread(io::Error),

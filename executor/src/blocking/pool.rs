@@ -167,7 +167,8 @@ impl Shared {
     ///
     /// # Errors
     ///
-    /// Gives the last queued job back when there is no thread and none can be started.
+    /// Gives a queued job back, and drops the others, when there is no thread and none can be
+    /// started.
     pub(super) fn enqueued(self: &Arc<Self>, start: bool) -> Result<(), SubmitError> {
         self.work.notify_one();
         if !start {
@@ -178,17 +179,20 @@ impl Shared {
         let Err(error) = builder.spawn(move || shared.thread()) else {
             return Ok(());
         };
-        let refused = self.state.with(|state| {
+        let mut stranded = self.state.with(|state| {
             state.thread_count -= 1;
-            // With a thread left, the job only waits longer.
-            let job = (state.thread_count == 0)
-                .then(|| state.queue.pop_back())
-                .flatten();
-            state.places.put(usize::from(job.is_some()));
-            job
+            // With a thread left, the jobs only wait longer. Without one, nobody comes for those
+            // that others queued meanwhile either.
+            let stranded = match state.thread_count {
+                0 => std::mem::take(&mut state.queue),
+                _ => VecDeque::new(),
+            };
+            state.places.put(stranded.len());
+            stranded
         });
         self.left.notify_all();
-        match refused {
+        wake_granted(&self.state);
+        match stranded.pop_back() {
             Some(job) => Err(SubmitError::NoThread(job, error)),
             None => Ok(()),
         }

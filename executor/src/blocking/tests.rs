@@ -35,7 +35,7 @@ fn occupy(pool: &BlockingPool) -> (mpsc::Sender<()>, BlockingHandle<()>) {
     let (release, wait_release) = mpsc::channel::<()>();
     let handle = pool.spawn(move || {
         started.send(()).unwrap();
-        drop(wait_release.recv());
+        let _ = wait_release.recv();
     });
     wait_started.recv().unwrap();
     (release, handle)
@@ -72,7 +72,9 @@ fn jobs_run_at_the_same_time_up_to_the_limit() {
     let handles: Vec<_> = (0..3)
         .map(|_| {
             let barrier = Arc::clone(&barrier);
-            pool.spawn(move || drop(barrier.wait()))
+            pool.spawn(move || {
+                barrier.wait();
+            })
         })
         .collect();
     for handle in handles {
@@ -137,7 +139,7 @@ fn a_handle_dropped_after_the_start_detaches() {
     let (finished, wait_finished) = mpsc::channel();
     let handle = pool.spawn(move || {
         started.send(()).unwrap();
-        drop(wait_release.recv());
+        let _ = wait_release.recv();
         finished.send(()).unwrap();
     });
     wait_started.recv().unwrap();

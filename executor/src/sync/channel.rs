@@ -25,6 +25,7 @@ pub struct Sender<T> {
 #[derive(Debug)]
 pub struct Receiver<T> {
     queue: Shared<T>,
+    capacity: usize,
 }
 
 /// Makes a channel with room for `capacity` values, allocated at once.
@@ -54,7 +55,7 @@ pub fn bounded<T>(capacity: usize) -> (Sender<T>, Receiver<T>) {
         Sender {
             queue: Arc::clone(&queue),
         },
-        Receiver { queue },
+        Receiver { queue, capacity },
     )
 }
 
@@ -112,7 +113,7 @@ impl<T> Receiver<T> {
         if max == 0 {
             return 0;
         }
-        out.reserve(self.queue.with(|queue| queue.capacity()).min(max));
+        out.reserve(self.capacity.min(max));
         Receiving::new(&*self.queue, |items| {
             let count = items.len().min(max);
             out.extend(items.drain(..count));

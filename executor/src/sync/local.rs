@@ -22,6 +22,7 @@ pub struct Sender<T> {
 #[derive(Debug)]
 pub struct Receiver<T> {
     queue: Shared<T>,
+    capacity: usize,
 }
 
 /// Makes a channel with room for `capacity` values, allocated at once.
@@ -51,7 +52,7 @@ pub fn bounded<T>(capacity: usize) -> (Sender<T>, Receiver<T>) {
         Sender {
             queue: Rc::clone(&queue),
         },
-        Receiver { queue },
+        Receiver { queue, capacity },
     )
 }
 
@@ -109,7 +110,7 @@ impl<T> Receiver<T> {
         if max == 0 {
             return 0;
         }
-        out.reserve(self.queue.with(|queue| queue.capacity()).min(max));
+        out.reserve(self.capacity.min(max));
         Receiving::new(&*self.queue, |items| {
             let count = items.len().min(max);
             out.extend(items.drain(..count));

@@ -44,10 +44,6 @@ impl<T> Queue<T> {
         self.closed
     }
 
-    pub(super) fn capacity(&self) -> usize {
-        self.items.capacity()
-    }
-
     pub(super) fn len(&self) -> usize {
         self.items.len()
     }

@@ -96,7 +96,7 @@ fn a_bare_sysfs_gives_plain_cores() {
     let core = |id| Core {
         id,
         package: 0,
-        l3: 3,
+        l3: 1,
         numa_node: 0,
         smt_siblings: vec![id],
     };
