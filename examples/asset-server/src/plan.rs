@@ -1,13 +1,13 @@
 //! Decides the answer to a request.
 //!
-//! A plan says everything that goes out: [`Plan::write_head`](crate::http::response) writes the
-//! head, and [`Body`] lists the bytes. Carrying it out takes no further decision.
+//! A plan says everything that goes out: [`Plan::write_head`] writes the head, and [`Body`] lists
+//! the bytes. Carrying it out takes no further decision.
 
 use crate::etag::ETag;
 use crate::http::conditional::{Validators, Verdict, evaluate, range_applies};
-use crate::http::multipart::{BoundarySource, Parts};
+use crate::http::multipart::{Boundary, BoundarySource, Parts};
 use crate::http::range::{ByteRange, Selection, select};
-use crate::http::request::{Head, Method, Refusal, Version};
+use crate::http::request::{Head, Method, Refusal, Single, Version};
 use crate::http::status::Status;
 
 /// What is known of a resource before any of its bytes is read.
@@ -59,7 +59,7 @@ pub enum ContentType {
     /// A media type.
     Media(&'static str),
     /// `multipart/byteranges` with the body's boundary.
-    ByteRanges(crate::http::multipart::Boundary),
+    ByteRanges(Boundary),
 }
 
 /// What `Connection` says, and what happens after the answer.
@@ -131,7 +131,7 @@ pub fn respond(
     }
     let may_select = resource.has_ranges && range_applies(head, &validators);
     let selection = match head.single("range") {
-        crate::http::request::Single::One(value) if may_select => select(value, resource.len),
+        Single::One(value) if may_select => select(value, resource.len),
         _ => Selection::Whole,
     };
     let mut plan = whole(head, resource, &validators);
@@ -166,8 +166,14 @@ pub fn respond(
     plan
 }
 
-/// Plans the answer to a well-formed request that fails.
+/// Plans the answer to a well-formed request that fails. That its method is not allowed goes before
+/// any other failure.
 pub fn failure(head: &Head<'_>, status: Status) -> Plan {
+    let status = if head.method == Method::Other {
+        Status::MethodNotAllowed
+    } else {
+        status
+    };
     let body = if head.method == Method::Head {
         Body::Nothing
     } else {
