@@ -113,6 +113,12 @@ impl ArchiveError {
     pub fn kind(&self) -> &ArchiveErrorKind {
         &self.kind
     }
+
+    /// Says what is wrong, by value.
+    #[must_use]
+    pub fn into_kind(self) -> ArchiveErrorKind {
+        self.kind
+    }
 }
 
 impl fmt::Display for ArchiveError {

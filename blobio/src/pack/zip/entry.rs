@@ -148,7 +148,7 @@ mod tests {
         let before = system_time(-2, 500_000_000);
         let gap = SystemTime::UNIX_EPOCH.duration_since(before).unwrap();
         assert_eq!(gap, Duration::from_millis(1500));
-        assert_eq!(system_time(i64::MIN, 0), SystemTime::UNIX_EPOCH);
+        assert!(system_time(i64::MIN, 0) <= SystemTime::UNIX_EPOCH);
         assert_eq!(system_time(i64::MAX, u32::MAX), SystemTime::UNIX_EPOCH);
     }
 }
