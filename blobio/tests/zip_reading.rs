@@ -159,7 +159,9 @@ fn the_last_of_two_entries_with_one_name_wins() {
 #[test]
 fn bytes_before_the_archive_and_a_comment_after() {
     let mut writer = ZipWriter::new(Cursor::new(Vec::new()));
-    writer.set_comment("PK\x05\x06 is not the end of a comment").unwrap();
+    writer
+        .set_comment("PK\x05\x06 is not the end of a comment")
+        .unwrap();
     writer.start_file("a", options(true)).unwrap();
     writer.write_all(b"content").unwrap();
     let mut bytes = b"#!/bin/sh\nexit 0\n".repeat(1000);
