@@ -34,6 +34,10 @@ fn ops() -> impl Strategy<Value = Vec<Op>> {
     prop::collection::vec(op, 0..30)
 }
 
+fn index(pos: u64) -> usize {
+    usize::try_from(pos).unwrap()
+}
+
 fn seek_of(op: &Op) -> Option<SeekFrom> {
     match op {
         Op::Read(_) => None,
@@ -53,8 +57,8 @@ proptest! {
     ) {
         let bytes = content(LEN);
         let range = |bytes: &[u8], (offset, len): (u64, u64)| {
-            let start = bytes.len().min(offset as usize);
-            bytes[start..bytes.len().min(start + len as usize)].to_vec()
+            let start = bytes.len().min(index(offset));
+            bytes[start..bytes.len().min(start + index(len))].to_vec()
         };
         let model = range(&range(&bytes, outer), inner);
         let blob = BlobSlice::new(MemoryBlob::new(bytes), outer.0, outer.1).unwrap();
@@ -159,7 +163,7 @@ proptest! {
                 blocking.hint_buffering(pos, len).unwrap();
                 block_on(pending.hint_buffering_async(pos, len)).unwrap();
             }
-            let start = LEN.min(pos as usize);
+            let start = LEN.min(index(pos));
             let expected = &bytes[start..LEN.min(start + len)];
             let mut buf = vec![0; len];
             prop_assert_eq!(blocking.read_at(pos, &mut buf).unwrap(), expected.len());

@@ -28,7 +28,7 @@ const CHUNK_LEN: usize = 64 << 10;
 /// let file = NativeFileBlobRandomReader::open("baseoa/pak0.pk3")?;
 /// let pack = Archive::open(file, "pak0.pk3")?;
 /// let shader = pack.read(pack.entry("scripts/base.shader")?)?;
-/// # Ok::<(), blobio::error::ArchiveError>(())
+/// # Ok::<(), std::io::Error>(())
 /// ```
 pub struct Archive<B> {
     blob: B,

@@ -12,7 +12,7 @@ use crate::uninit;
 /// The longest read.
 const READ_MAX: usize = 256 << 10;
 /// The signature that begins each header of the catalogue.
-const HEADER_SIGNATURE: &[u8] = b"PK\x01\x02";
+const HEADER_SIGNATURE: u32 = u32::from_be_bytes(*b"PK\x01\x02");
 /// The signature of the zip64 end record, and where in the record the catalogue's offset is.
 const END64_SIGNATURE: &[u8] = b"PK\x06\x06";
 const END64_OFFSET_FIELD: std::ops::Range<usize> = 48..56;
@@ -40,8 +40,9 @@ pub(super) struct Catalogue {
     limits: Limits,
     bytes_read: u64,
     headers_seen: usize,
-    // The end of the last read, for a signature that two reads share.
-    carry: ([u8; HEADER_SIGNATURE.len() - 1], u64),
+    // The end of the last read and the four bytes before it, for a signature that reads share.
+    seen_end: u64,
+    last_four: u32,
 }
 
 impl Catalogue {
@@ -56,7 +57,8 @@ impl Catalogue {
             limits,
             bytes_read: 0,
             headers_seen: 0,
-            carry: ([0; HEADER_SIGNATURE.len() - 1], u64::MAX),
+            seen_end: 0,
+            last_four: 0,
         };
         catalogue.next_read()
     }
@@ -131,26 +133,18 @@ impl Catalogue {
         Ok(())
     }
 
+    /// Counts the header signatures that end in `bytes`, also those that reads share.
     fn count_headers(&mut self, pos: u64, bytes: &[u8]) -> usize {
-        let (carry, carry_end) = self.carry;
-        let mut seam = Vec::with_capacity(2 * carry.len());
-        if carry_end == pos {
-            seam.extend_from_slice(&carry);
+        if pos != self.seen_end {
+            self.last_four = 0;
         }
-        seam.extend_from_slice(&bytes[..bytes.len().min(carry.len())]);
-        let width = HEADER_SIGNATURE.len();
-        let whole = bytes
-            .windows(width)
-            .filter(|window| *window == HEADER_SIGNATURE)
-            .count();
-        let split = seam
-            .windows(width)
-            .filter(|window| *window == HEADER_SIGNATURE)
-            .count();
-        if let Some(last) = bytes.last_chunk() {
-            self.carry = (*last, pos + bytes.len() as u64);
+        self.seen_end = pos + bytes.len() as u64;
+        let mut count = 0;
+        for byte in bytes {
+            self.last_four = self.last_four << 8 | u32::from(*byte);
+            count += usize::from(self.last_four == HEADER_SIGNATURE);
         }
-        whole + split
+        count
     }
 }
 
@@ -161,5 +155,43 @@ fn malformed(what: &str) -> ArchiveErrorKind {
 fn too_many(limits: Limits) -> ArchiveErrorKind {
     ArchiveErrorKind::TooManyEntries {
         entries_max: limits.entries_max,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn catalogue() -> Catalogue {
+        match Catalogue::start(1 << 20, Limits::default()) {
+            Ok(Step::Read { catalogue, .. }) => *catalogue,
+            _ => panic!("there is something to read"),
+        }
+    }
+
+    #[test]
+    fn headers_are_counted_across_the_seams_of_reads() {
+        let bytes = b"PK\x01\x02aPK\x01\x02PK\x01PK\x01\x02";
+        for len in 1..=bytes.len() {
+            let mut catalogue = catalogue();
+            let mut pos = 100;
+            for read in bytes.chunks(len) {
+                catalogue.headers_seen += catalogue.count_headers(pos, read);
+                pos += read.len() as u64;
+            }
+            assert_eq!(catalogue.headers_seen, 3, "reads of {len}");
+        }
+        let mut catalogue = catalogue();
+        assert_eq!(catalogue.count_headers(0, b"..PK\x01"), 0);
+        assert_eq!(catalogue.count_headers(100, b"\x02.."), 0, "not a seam");
+    }
+
+    #[test]
+    fn an_archive_longer_than_files_can_be_is_refused() {
+        for len in [1 << 63, u64::MAX] {
+            Catalogue::start(len, Limits::default())
+                .err()
+                .expect("no file is that long");
+        }
     }
 }
