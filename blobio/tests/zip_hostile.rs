@@ -53,7 +53,7 @@ fn error_of(bytes: Vec<u8>) -> Kind {
 fn offsets_outside_of_the_archive() {
     for make in [stored, deflated] {
         let mut bytes = make();
-        let len = bytes.len() as u32;
+        let len = u32::try_from(bytes.len()).unwrap();
         for offset in [len, len - 29, u32::MAX - 1] {
             set(&mut bytes, 1, Field::HeaderOffset, offset);
             assert!(
@@ -124,7 +124,7 @@ fn a_wrong_checksum() {
 
 #[test]
 fn a_deflated_stream_of_another_length_than_declared() {
-    let len = TEXT.len() as u32;
+    let len = u32::try_from(TEXT.len()).unwrap();
     for wrong in [0, 1, len - 1] {
         let mut bytes = deflated();
         set(&mut bytes, 1, Field::Len, wrong);
