@@ -1,1 +1,40 @@
-//! Placeholder replaced within this change series.
+//! Blob readers for game assets: files, mapped files and archive entries, read by position.
+//!
+//! A *blob* is a run of bytes that is read by position, without a cursor and through `&self`, so
+//! that many reads may be under way at once. [`RandomReadBlob`] is the blocking form and
+//! [`RandomReadBlobAsync`] the asynchronous one; a range of a blob ([`BlobSlice`]) and an entry of
+//! an archive ([`pack::zip`]) are blobs again.
+//!
+//! ```
+//! use blobio::{BlobSlice, MemoryBlob, RandomReadBlob};
+//!
+//! let pack = MemoryBlob::new(b"headerpayload".to_vec());
+//! let payload = BlobSlice::new(&pack, 6, 7)?;
+//! assert_eq!(payload.read_to_end(0)?, b"payload");
+//! # Ok::<(), std::io::Error>(())
+//! ```
+#![deny(unsafe_code)]
+
+pub mod traits;
+
+pub mod memory;
+pub mod mmap;
+pub mod region;
+pub mod slice;
+pub mod sync_reader;
+
+pub mod adapters;
+pub mod pack;
+
+pub mod error;
+
+mod uninit;
+
+pub use memory::MemoryBlob;
+pub use mmap::{Advice, Mapping};
+pub use region::{Region, RegionSlice, read_exact_into_region, read_into_region};
+pub use slice::BlobSlice;
+pub use sync_reader::NativeFileBlobRandomReader;
+pub use traits::{
+    BlobMetadata, BlobMetadataAsync, MemoryMapBlob, OwnedRead, RandomReadBlob, RandomReadBlobAsync,
+};

@@ -1,0 +1,128 @@
+//! Mapped views of files.
+//!
+//! # Safety
+//!
+//! The room has one obligation, that of `memmap2`: nobody may change or truncate the mapped file
+//! while the mapping lives. A process cannot hold others to that, so what happens instead is
+//! documented on [`Mapping`]; within it, a mapping is read-only, private to its owner, checked
+//! against the length of the file when made, and unmapped exactly once, when dropped.
+#![allow(unsafe_code, reason = "mapping a file is the purpose of this module")]
+
+use std::fmt;
+use std::fs::File;
+use std::io;
+use std::ops::Deref;
+
+use crate::traits::unexpected_eof;
+
+/// A read-only view of a range of a file; it derefs to the bytes and unmaps when dropped.
+///
+/// # Changes underneath
+///
+/// A mapping shares pages with the file. Map only files that nobody writes to while the mapping
+/// lives: installed assets, or files that are replaced by renaming a new one over them. Should
+/// the file be
+///
+/// - *truncated* below the mapped range, touching a page past the new end raises `SIGBUS`, which
+///   ends the process unless it has a handler;
+/// - *written to*, bytes of the view change while they are looked at, which breaks what Rust
+///   assumes of `&[u8]`.
+///
+/// Use a positional read where neither can be ruled out.
+pub struct Mapping {
+    // None is the empty mapping: the kernel has no mappings of length 0.
+    view: Option<memmap2::Mmap>,
+}
+
+/// How a mapping is going to be used; a hint to the kernel, see `madvise(2)`.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Hash)]
+#[non_exhaustive]
+pub enum Advice {
+    /// No particular pattern: moderate read-ahead.
+    Normal,
+    /// In no order: no read-ahead.
+    Random,
+    /// From start to end: aggressive read-ahead.
+    Sequential,
+    /// Soon: read ahead now.
+    WillNeed,
+}
+
+impl Mapping {
+    /// Maps `len` bytes of `file` from `offset`.
+    pub(crate) fn of_file(file: &File, offset: u64, len: usize) -> io::Result<Self> {
+        let file_len = file.metadata()?.len();
+        let there = file_len.saturating_sub(offset);
+        if len as u64 > there || offset > file_len {
+            return Err(unexpected_eof(offset, len as u64, there));
+        }
+        if len == 0 {
+            return Ok(Self { view: None });
+        }
+        let mut options = memmap2::MmapOptions::new();
+        options.offset(offset).len(len);
+        // SAFETY: the range was inside of the file just now; that the file is neither changed nor
+        // truncated while it is mapped is what the documentation of `Mapping` asks of the user.
+        let view = unsafe { options.map(file) }?;
+        Ok(Self { view: Some(view) })
+    }
+
+    /// Tells the kernel how the whole view is going to be used.
+    ///
+    /// # Errors
+    ///
+    /// When the kernel refuses the advice; the view stays as it was.
+    pub fn advise(&self, advice: Advice) -> io::Result<()> {
+        self.advise_range(advice, 0, self.len())
+    }
+
+    /// Tells the kernel how `len` bytes of the view from `offset` are going to be used.
+    ///
+    /// # Errors
+    ///
+    /// `InvalidInput` when the range is not inside of the view; otherwise when the kernel refuses
+    /// the advice.
+    pub fn advise_range(&self, advice: Advice, offset: usize, len: usize) -> io::Result<()> {
+        if offset.checked_add(len).is_none_or(|end| end > self.len()) {
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidInput,
+                format!(
+                    "advice for {len} bytes at {offset} of a mapping of {}",
+                    self.len()
+                ),
+            ));
+        }
+        let advice = match advice {
+            Advice::Normal => memmap2::Advice::Normal,
+            Advice::Random => memmap2::Advice::Random,
+            Advice::Sequential => memmap2::Advice::Sequential,
+            Advice::WillNeed => memmap2::Advice::WillNeed,
+        };
+        match &self.view {
+            Some(view) if len > 0 => view.advise_range(advice, offset, len),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl Deref for Mapping {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        self.view.as_deref().unwrap_or_default()
+    }
+}
+
+impl AsRef<[u8]> for Mapping {
+    fn as_ref(&self) -> &[u8] {
+        self
+    }
+}
+
+impl fmt::Debug for Mapping {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Mapping")
+            .field("len", &self.len())
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,3 @@
+//! Archives whose entries are blobs.
+
+pub mod zip;

@@ -1,0 +1,205 @@
+//! The asynchronous traits.
+
+use std::future::Future;
+use std::io;
+use std::io::IoSliceMut;
+use std::mem::MaybeUninit;
+
+use super::blocking::total_len;
+use super::{GROWTH_PROBE_LEN, GROWTH_READ_MAX, advance, unexpected_eof};
+use crate::uninit;
+
+/// The outcome of a read into an owned vector: the byte count or the error, and the vector.
+///
+/// The vector holds the bytes that were read; after an error it is empty, its room kept.
+pub type OwnedRead = (io::Result<usize>, Vec<u8>);
+
+/// A blob whose length can be asked without blocking.
+pub trait BlobMetadataAsync {
+    /// The future of [`byte_length_async`](Self::byte_length_async); it borrows nothing.
+    type ByteLengthFuture: Future<Output = io::Result<u64>>;
+
+    /// Gives the length of the blob in bytes, as it is when the future runs.
+    ///
+    /// # Errors
+    ///
+    /// The future fails when the length cannot be found out.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future leaves nothing behind.
+    fn byte_length_async(&self) -> Self::ByteLengthFuture;
+}
+
+/// A blob that is read by position without blocking; [the module](crate::traits) states the
+/// contract of reads.
+///
+/// Futures are associated types, so that a reader whose futures are `Send` can say so. The
+/// futures of the provided methods are `Send` where the reader and its futures are.
+pub trait RandomReadBlobAsync: BlobMetadataAsync {
+    /// The future of [`read_async`](Self::read_async).
+    type ReadFuture<'a, 'b>: Future<Output = io::Result<usize>>
+    where
+        Self: 'a;
+
+    /// The future of [`readv_async`](Self::readv_async).
+    type ReadVecFuture<'a, 'b, 'bb>: Future<Output = io::Result<usize>>
+    where
+        Self: 'a,
+        'bb: 'b;
+
+    /// The future of [`read_owned_async`](Self::read_owned_async); it borrows nothing from the
+    /// blob, so that whoever owns the blob can store the future beside it.
+    type ReadOwnedFuture: Future<Output = OwnedRead>;
+
+    /// Reads at `pos` into memory that may be uninitialised, and gives the number of bytes read.
+    ///
+    /// # Errors
+    ///
+    /// The future fails when reading fails; any part of `buf` may then have been written.
+    ///
+    /// # Cancel safety
+    ///
+    /// The future may be dropped or forgotten at any time: nothing is written to `buf` but
+    /// while the future is polled.
+    fn read_async<'a, 'b>(
+        &'a self,
+        pos: u64,
+        buf: &'b mut [MaybeUninit<u8>],
+    ) -> Self::ReadFuture<'a, 'b>;
+
+    /// Reads at `pos` into every slice of `bufs` in order, and gives the number of bytes read.
+    ///
+    /// # Errors
+    ///
+    /// The future fails when reading fails; the slices then hold unspecified bytes.
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`read_async`](Self::read_async).
+    fn readv_async<'a, 'b, 'bb>(
+        &'a self,
+        pos: u64,
+        bufs: &'b mut [IoSliceMut<'bb>],
+    ) -> Self::ReadVecFuture<'a, 'b, 'bb>;
+
+    /// Reads up to `len` bytes at `pos` into `buf`, which is emptied and grown first, and gives
+    /// the vector back with the count.
+    ///
+    /// This is the form that needs no copy.
+    ///
+    /// # Errors
+    ///
+    /// The count is an error when reading fails or there is no memory for `len` bytes.
+    ///
+    /// # Cancel safety
+    ///
+    /// The future may be dropped or forgotten at any time; the vector goes with it.
+    fn read_owned_async(&self, pos: u64, len: usize, buf: Vec<u8>) -> Self::ReadOwnedFuture;
+
+    /// Reads exactly `buf.len()` bytes at `pos`.
+    ///
+    /// # Errors
+    ///
+    /// `UnexpectedEof`, naming position and length, when the blob ends before; otherwise when
+    /// reading fails.
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`read_async`](Self::read_async).
+    fn read_exact_async(
+        &self,
+        pos: u64,
+        buf: &mut [MaybeUninit<u8>],
+    ) -> impl Future<Output = io::Result<()>> {
+        async move {
+            let mut done = 0;
+            while done < buf.len() {
+                let got = match advance(pos, done) {
+                    Some(at) => self.read_async(at, &mut buf[done..]).await?,
+                    None => 0,
+                };
+                if got == 0 {
+                    return Err(unexpected_eof(pos, buf.len() as u64, done as u64));
+                }
+                done += got;
+            }
+            Ok(())
+        }
+    }
+
+    /// Fills every slice of `bufs`, in order, from `pos`.
+    ///
+    /// # Errors
+    ///
+    /// `UnexpectedEof`, naming position and length, when the blob ends before; otherwise when
+    /// reading fails.
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`readv_async`](Self::readv_async).
+    fn readv_all_async(
+        &self,
+        pos: u64,
+        bufs: &mut [IoSliceMut<'_>],
+    ) -> impl Future<Output = io::Result<()>> {
+        async move {
+            let total = total_len(bufs);
+            let mut done = self.readv_async(pos, bufs).await? as u64;
+            // As in the blocking form: what follows is for a blob that grew in between.
+            let mut skip = done;
+            for buf in bufs.iter_mut() {
+                let skipped = uninit::clamp(buf.len(), skip);
+                skip -= skipped as u64;
+                let mut rest = &mut buf[skipped..];
+                while !rest.is_empty() {
+                    let Some(at) = pos.checked_add(done) else {
+                        return Err(unexpected_eof(pos, total, done));
+                    };
+                    let (got, bytes) = self.read_owned_async(at, rest.len(), Vec::new()).await;
+                    if got? == 0 {
+                        return Err(unexpected_eof(pos, total, done));
+                    }
+                    rest[..bytes.len()].copy_from_slice(&bytes);
+                    done += bytes.len() as u64;
+                    rest = &mut rest[bytes.len()..];
+                }
+            }
+            Ok(())
+        }
+    }
+
+    /// Reads from `pos` to the end of the blob.
+    ///
+    /// The vector is allocated once, for the length that the blob has now; should the blob have
+    /// grown by the time it is read, reading goes on until its end.
+    ///
+    /// # Errors
+    ///
+    /// When reading fails or there is no memory for the bytes.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future drops what was read; nothing else is lost.
+    fn read_to_end_async(&self, pos: u64) -> impl Future<Output = io::Result<Vec<u8>>> {
+        async move {
+            let left = self.byte_length_async().await?.saturating_sub(pos);
+            let len = usize::try_from(left).map_err(|_| io::ErrorKind::OutOfMemory)?;
+            let (got, mut vec) = self.read_owned_async(pos, len, Vec::new()).await;
+            let mut grown = got? == len;
+            let mut want = GROWTH_PROBE_LEN;
+            let mut spare = Vec::new();
+            while grown {
+                let Some(at) = advance(pos, vec.len()) else {
+                    break;
+                };
+                let (got, more) = self.read_owned_async(at, want, spare).await;
+                grown = got? > 0;
+                vec.extend_from_slice(&more);
+                want = vec.len().clamp(GROWTH_PROBE_LEN, GROWTH_READ_MAX);
+                spare = more;
+            }
+            Ok(vec)
+        }
+    }
+}

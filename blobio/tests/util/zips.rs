@@ -1,0 +1,77 @@
+//! Archives made by the `zip` crate, and ways to spoil them.
+
+use std::io::{Cursor, Write};
+use std::ops::Range;
+
+use zip::write::SimpleFileOptions;
+use zip::{CompressionMethod, ZipWriter};
+
+/// Makes an archive of entries by name, content and whether they are deflated.
+pub(crate) fn archive_of(entries: &[(&str, &[u8], bool)]) -> Vec<u8> {
+    let mut writer = ZipWriter::new(Cursor::new(Vec::new()));
+    for (name, content, deflated) in entries {
+        writer.start_file(*name, options(*deflated)).unwrap();
+        writer.write_all(content).unwrap();
+    }
+    writer.finish().unwrap().into_inner()
+}
+
+/// The options for an entry.
+pub(crate) fn options(deflated: bool) -> SimpleFileOptions {
+    let method = if deflated {
+        CompressionMethod::Deflated
+    } else {
+        CompressionMethod::Stored
+    };
+    SimpleFileOptions::default().compression_method(method)
+}
+
+/// A field of a header in the catalogue.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Field {
+    Flags,
+    Method,
+    Crc,
+    CompressedLen,
+    Len,
+    HeaderOffset,
+}
+
+impl Field {
+    fn range(self) -> Range<usize> {
+        match self {
+            Self::Flags => 8..10,
+            Self::Method => 10..12,
+            Self::Crc => 16..20,
+            Self::CompressedLen => 20..24,
+            Self::Len => 24..28,
+            Self::HeaderOffset => 42..46,
+        }
+    }
+}
+
+/// Gives the positions of `signature`.
+pub(crate) fn positions(archive: &[u8], signature: &[u8]) -> Vec<usize> {
+    let found = archive.windows(signature.len()).enumerate();
+    found
+        .filter(|(_, window)| *window == signature)
+        .map(|(at, _)| at)
+        .collect()
+}
+
+/// Writes a field of the catalogue's header of the entry of this index.
+pub(crate) fn set(archive: &mut [u8], index: usize, field: Field, value: u32) {
+    let header = positions(archive, b"PK\x01\x02")[index];
+    let range = field.range();
+    let len = range.len();
+    archive[header..][range].copy_from_slice(&value.to_le_bytes()[..len]);
+}
+
+/// Reads a field of the catalogue's header of the entry of this index.
+pub(crate) fn get(archive: &[u8], index: usize, field: Field) -> u32 {
+    let header = positions(archive, b"PK\x01\x02")[index];
+    let bytes = &archive[header..][field.range()];
+    let mut value = [0; 4];
+    value[..bytes.len()].copy_from_slice(bytes);
+    u32::from_le_bytes(value)
+}
