@@ -8,6 +8,22 @@ use std::thread;
 
 use super::*;
 
+/// A block for one test, given back at its end.
+struct Owned(&'static WakeBlock);
+
+impl Owned {
+    fn new() -> Self {
+        Self(WakeBlock::acquire())
+    }
+}
+
+impl Drop for Owned {
+    fn drop(&mut self) {
+        // SAFETY: the test was its owner and has no tasks.
+        unsafe { self.0.release() };
+    }
+}
+
 /// A leaked link, so that every push may rely on it.
 fn link() -> NonNull<Link> {
     NonNull::from(Box::leak(Box::new(Link::new())))
@@ -80,7 +96,8 @@ fn read_kicks(block: &'static WakeBlock) -> u64 {
 
 #[test]
 fn wakes_come_out_in_the_order_of_their_pushes() {
-    let block = WakeBlock::acquire();
+    let owned = Owned::new();
+    let block = owned.0;
     assert_eq!(block.take_wakes().len, 0);
     let pushed: Vec<_> = (0..5).map(|_| push(block)).collect();
     let taken = block.take_wakes();
@@ -93,7 +110,8 @@ fn wakes_come_out_in_the_order_of_their_pushes() {
 fn pushes_of_many_threads_all_arrive() {
     const THREADS: usize = 4;
     const PUSHES: usize = 2_000;
-    let block = WakeBlock::acquire();
+    let owned = Owned::new();
+    let block = owned.0;
     let mut taken = Vec::new();
     let mut pushed = thread::scope(|scope| {
         let pushers: Vec<_> = (0..THREADS)
@@ -121,7 +139,8 @@ fn pushes_of_many_threads_all_arrive() {
 
 #[test]
 fn a_parked_owner_is_kicked_once_through_its_eventfd() {
-    let block = WakeBlock::acquire();
+    let owned = Owned::new();
+    let block = owned.0;
     let _ = read_kicks(block);
     push(block);
     assert_eq!(read_kicks(block), 0, "the owner is running");
@@ -148,7 +167,8 @@ fn a_parked_owner_is_kicked_once_through_its_eventfd() {
 
 #[test]
 fn the_eventfd_stays_with_the_block() {
-    let block = WakeBlock::acquire();
+    let owned = Owned::new();
+    let block = owned.0;
     let first = block.kick_fd(eventfd).unwrap().as_raw_fd();
     let second = block
         .kick_fd(|| panic!("there is one already"))
@@ -160,7 +180,8 @@ fn the_eventfd_stays_with_the_block() {
 #[test]
 fn a_failed_eventfd_is_an_error_and_may_be_tried_again() {
     let block: &'static WakeBlock = loop {
-        let block = WakeBlock::acquire();
+        let owned = Owned::new();
+        let block = owned.0;
         if block
             .kick_fd(|| Err(io::ErrorKind::OutOfMemory.into()))
             .is_err()
@@ -173,7 +194,8 @@ fn a_failed_eventfd_is_an_error_and_may_be_tried_again() {
 
 #[test]
 fn a_spawn_box_is_bounded_and_closes() {
-    let block = WakeBlock::acquire();
+    let owned = Owned::new();
+    let block = owned.0;
     let spawns = SpawnBox::new(block, 2);
     assert!(spawns.is_empty());
     let first = push_spawn(&spawns).unwrap();

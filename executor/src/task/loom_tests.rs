@@ -44,13 +44,13 @@ fn run_until(local: &Local, done: impl Fn() -> bool) {
     }
 }
 
-/// Spawns a task that waits for `flag`, and polls it once to get its waker.
-fn waiting_task(local: &Local, flag: &Arc<AtomicBool>) -> (JoinHandle<()>, Waker) {
-    let flag = Arc::clone(flag);
+/// Spawns a task that waits for every flag, and polls it once to get its waker.
+fn waiting_task(local: &Local, flags: &[Arc<AtomicBool>]) -> (JoinHandle<()>, Waker) {
+    let flags = flags.to_vec();
     let slot = std::rc::Rc::new(std::cell::RefCell::new(None));
     let place = std::rc::Rc::clone(&slot);
     let handle = local.spawn(poll_fn(move |cx| {
-        if flag.load(Relaxed) {
+        if flags.iter().all(|flag| flag.load(Relaxed)) {
             return Poll::Ready(());
         }
         if place.borrow().is_none() {
@@ -105,7 +105,7 @@ fn loom_a_wake_is_not_lost_and_shows_what_came_before() {
     model(3, || {
         let local = Local::new(1);
         let flag = Arc::new(AtomicBool::new(false));
-        let (handle, waker) = waiting_task(&local, &flag);
+        let (handle, waker) = waiting_task(&local, &[Arc::clone(&flag)]);
         let waking = thread::spawn(move || {
             flag.store(true, Relaxed);
             waker.wake();
@@ -119,12 +119,16 @@ fn loom_a_wake_is_not_lost_and_shows_what_came_before() {
 fn loom_two_threads_wake_while_the_task_runs_and_completes() {
     model(2, || {
         let local = Local::new(1);
-        let flag = Arc::new(AtomicBool::new(false));
-        let (handle, waker) = waiting_task(&local, &flag);
+        let flags = [(); 2].map(|()| Arc::new(AtomicBool::new(false)));
+        let (handle, waker) = waiting_task(&local, &flags);
         let other = waker.clone();
-        let by_value = thread::spawn(move || other.wake());
+        let [first, second] = flags;
+        let by_value = thread::spawn(move || {
+            first.store(true, Relaxed);
+            other.wake();
+        });
         let by_reference = thread::spawn(move || {
-            flag.store(true, Relaxed);
+            second.store(true, Relaxed);
             waker.wake_by_ref();
             drop(waker);
         });
@@ -140,12 +144,7 @@ fn loom_two_threads_wake_while_the_task_runs_and_completes() {
 fn loom_wakers_are_cloned_and_dropped_against_the_last_reference() {
     model(3, || {
         let local = Local::new(1);
-        let flag = Arc::new(AtomicBool::new(true));
-        let (handle, waker) = {
-            let unset = Arc::new(AtomicBool::new(false));
-            waiting_task(&local, &unset)
-        };
-        drop(flag);
+        let (handle, waker) = waiting_task(&local, &[Arc::new(AtomicBool::new(false))]);
         let cloning = thread::spawn(move || {
             let copy = waker.clone();
             drop(waker);
@@ -330,7 +329,7 @@ fn loom_a_shutdown_waits_for_a_push_in_flight() {
     model(3, || {
         let local = Local::new(1);
         let flag = Arc::new(AtomicBool::new(false));
-        let (mut handle, waker) = waiting_task(&local, &flag);
+        let (mut handle, waker) = waiting_task(&local, &[Arc::clone(&flag)]);
         let waking = thread::spawn(move || waker.wake());
         let block = local.block();
         drop(local);

@@ -1,4 +1,5 @@
 //! Wakers and handles on other threads, kicks, workers that are gone.
+#![allow(unsafe_code, reason = "does half of a wake")]
 
 use super::*;
 
@@ -197,4 +198,30 @@ fn leaving_a_parked_worker_with_work_kicks_it() {
     drop(guard);
     assert_eq!(local.block().kicks_sent(), kicks + 1);
     assert!(local.unpark());
+}
+
+/// A thread may stop between scheduling a task and pushing its entry for as long as it likes.
+#[test]
+fn an_entry_that_comes_after_the_shutdown_is_buried() {
+    let local = Local::new(8);
+    let slot = Rc::new(RefCell::new(None));
+    let handle = local.spawn(park_in(Rc::clone(&slot)));
+    run(&local);
+    let waker: Waker = slot.borrow_mut().take().unwrap();
+    let header = std::ptr::NonNull::new(waker.data().cast_mut()).unwrap();
+    // SAFETY: the waker's data is the task, which the waker keeps alive.
+    let task = unsafe { header::TaskPtr::from_raw(header.cast()) };
+    assert!(task.state.wake());
+    assert_eq!(local.shutdown(), 1);
+    assert_eq!(
+        local.block().owed(),
+        1,
+        "the shutdown does not wait for ever"
+    );
+    drop((waker, handle));
+    // SAFETY: this thread scheduled the live task, so it owes the entry, which has kept the task.
+    unsafe { task.owner.push_wake(task.link()) };
+    assert_eq!(local.take_remote(), 1);
+    assert!(local.run_one());
+    assert_eq!(local.block().owed(), 0);
 }
