@@ -93,6 +93,8 @@ impl Worker {
     where
         F: Future + 'static,
     {
+        // The guard kicks a parked worker, so that a foreign event loop sees the new task.
+        let _entered = self.core.local.enter();
         self.core.local.spawn(future)
     }
 

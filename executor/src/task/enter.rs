@@ -7,6 +7,7 @@
 use std::cell::{Cell, RefCell};
 use std::marker::PhantomData;
 use std::ptr;
+use std::rc::Rc;
 
 use super::local::LocalInner;
 use crate::mailbox::shim::const_thread_local;
@@ -57,13 +58,26 @@ impl Drop for Entered {
     }
 }
 
-/// Calls `access` with the worker that this thread is in.
+/// Returns the worker that this thread is in.
+#[inline]
+pub(crate) fn current() -> Option<Rc<LocalInner>> {
+    let current = CURRENT.with(Cell::get);
+    if current.is_null() {
+        return None;
+    }
+    // SAFETY: the pointer came from `Rc::as_ptr`, and the worker has not been dropped: see
+    // `with_current`.
+    unsafe { Rc::increment_strong_count(current) };
+    // SAFETY: as above; the count was just taken.
+    Some(unsafe { Rc::from_raw(current) })
+}
+
+/// Calls `access`, which runs no code of the user's, with the worker that this thread is in.
 #[inline(always)]
-pub(crate) fn with_current<R>(access: impl FnOnce(Option<&LocalInner>) -> R) -> R {
+pub(super) fn with_current<R>(access: impl FnOnce(Option<&LocalInner>) -> R) -> R {
     let current = CURRENT.with(Cell::get);
     // SAFETY: null, or a worker of this thread that has not been dropped: `leave_for_good` takes it
-    // out of `CURRENT` first. A worker that is dropped inside `access` outlives it, as its last
-    // owner is on the stack below.
+    // out of `CURRENT` first. Nor is it dropped inside `access`, as only code of the user's could.
     access(unsafe { current.as_ref() })
 }
 
@@ -79,8 +93,11 @@ pub(crate) struct EnterGuard<'a> {
 
 /// Makes `local` the current worker of this thread.
 #[inline]
-pub(super) fn enter(local: &LocalInner) -> EnterGuard<'_> {
-    let number = ENTERED.with(|entered| entered.add(ptr::from_ref(local)));
+pub(super) fn enter(local: &Rc<LocalInner>) -> EnterGuard<'_> {
+    // Without the list (the thread ends) wakes go the way of other threads.
+    let number = ENTERED
+        .try_with(|entered| entered.add(Rc::as_ptr(local)))
+        .unwrap_or(u64::MAX);
     EnterGuard {
         local,
         number,

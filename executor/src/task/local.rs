@@ -4,11 +4,10 @@
     reason = "turns queue entries into tasks and calls their tables"
 )]
 
-use std::ops::Deref;
-use std::ptr::NonNull;
-use std::rc::Rc;
-
 use std::cell::Cell;
+use std::ops::Deref;
+use std::ptr::{self, NonNull};
+use std::rc::Rc;
 
 use super::cell::{TaskCell, guarded};
 use super::enter::{EnterGuard, enter, leave_for_good};
@@ -63,6 +62,39 @@ impl Local {
             running: Cell::new(false),
             closed: Cell::new(false),
         }))
+    }
+
+    /// Makes this the current worker of the thread until the guard is dropped.
+    ///
+    /// When that leaves something to run while the worker is parked, the worker is kicked.
+    #[inline]
+    pub(crate) fn enter(&self) -> EnterGuard<'_> {
+        enter(&self.0)
+    }
+
+    /// Refuses further spawns and drops every task's future, here; their handles resolve to
+    /// `WorkerGone`. Returns how many tasks there were.
+    ///
+    /// # Panics
+    ///
+    /// When called from inside a task of the same worker.
+    pub(crate) fn shutdown(&self) -> usize {
+        assert!(
+            !self.running.replace(true),
+            "a worker was shut down by one of its own tasks"
+        );
+        let guard = self.enter();
+        self.closed.set(true);
+        self.adopt(self.spawns.close());
+        let mut count = 0;
+        while let Some(task) = self.registry.first() {
+            self.kill(task);
+            count += 1;
+        }
+        self.bury_owed();
+        drop(guard);
+        self.running.set(false);
+        count
     }
 }
 
@@ -185,14 +217,6 @@ impl LocalInner {
         self.block
     }
 
-    /// Makes this the current worker of the thread until the guard is dropped.
-    ///
-    /// When that leaves something to run while the worker is parked, the worker is kicked.
-    #[inline]
-    pub(crate) fn enter(&self) -> EnterGuard<'_> {
-        enter(self)
-    }
-
     /// A spawner for other threads.
     pub(crate) fn spawner(&self) -> RemoteSpawner {
         RemoteSpawner::new(Arc::clone(&self.spawns))
@@ -203,35 +227,10 @@ impl LocalInner {
         self.adopt(self.spawns.close());
     }
 
-    /// Refuses further spawns and drops every task's future, here; their handles resolve to
-    /// `WorkerGone`. Returns how many tasks there were.
-    ///
-    /// # Panics
-    ///
-    /// When called from inside a task of the same worker.
-    pub(crate) fn shutdown(&self) -> usize {
-        assert!(
-            !self.running.replace(true),
-            "a worker was shut down by one of its own tasks"
-        );
-        let guard = self.enter();
-        self.closed.set(true);
-        self.adopt(self.spawns.close());
-        let mut count = 0;
-        while let Some(task) = self.registry.first() {
-            self.kill(task);
-            count += 1;
-        }
-        self.bury_owed();
-        drop(guard);
-        self.running.set(false);
-        count
-    }
-
     /// Whether this is the worker that polls `task`.
     #[inline(always)]
     pub(super) fn owns(&self, task: TaskPtr) -> bool {
-        std::ptr::eq(self.block, task.owner)
+        ptr::eq(self.block, task.owner)
     }
 
     /// Adds a task's entry to the run queue.

@@ -28,7 +28,7 @@ mod run_queue;
 mod state;
 mod waker;
 
-pub(crate) use enter::{EnterGuard, with_current};
+pub(crate) use enter::{EnterGuard, current};
 pub use error::{JoinError, SpawnError, SpawnErrorKind};
 pub use join::JoinHandle;
 pub(crate) use local::{Local, LocalInner};

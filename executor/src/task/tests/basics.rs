@@ -188,10 +188,10 @@ fn workers_nest_on_one_thread() {
     assert_eq!(outer.take_remote(), 1);
     // Guards may go in any order, or not at all.
     drop(outer_guard);
-    with_current(|current| assert!(std::ptr::eq(current.unwrap(), &*inner)));
+    assert!(std::ptr::eq(&*current().unwrap(), &*inner));
     std::mem::forget(inner_guard);
     drop(inner);
-    with_current(|current| assert!(current.is_none()));
+    assert!(current().is_none());
     run(&outer);
     ready_now(parked).unwrap();
 }
