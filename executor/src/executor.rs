@@ -36,7 +36,7 @@ use crate::worker::{ShutdownReport, Stats};
 /// use std::rc::Rc;
 /// let executor = corelane::Executor::builder().workers(1).start()?;
 /// let task = executor.spawn_on(0, || async { *Rc::new(21) * 2 })?;
-/// assert_eq!(executor.block_on(task)??, 42);
+/// assert_eq!(executor.block_on(task)?, 42);
 /// # Ok(())
 /// # }
 /// ```
