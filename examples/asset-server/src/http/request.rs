@@ -1,0 +1,409 @@
+//! Reads a request head out of a receive buffer.
+//!
+//! The parser is pulled: the connection appends what it received and asks again. A head is either
+//! taken whole or refused; a refused head always ends the connection, because where the next one
+//! would begin is then unknown. A request that announces a body is answered, its body is never
+//! read, and the connection is closed after the answer, so that no byte of a body can pass for a
+//! request.
+
+use crate::http::status::Status;
+
+/// How many header fields one head may have.
+pub const FIELDS_MAX: usize = 64;
+
+/// The limits on a request head.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct HeadLimits {
+    /// Longest head in bytes, request line and final empty line included; past it, 431 (414 when
+    /// not even the request line ended).
+    pub head_len_max: usize,
+    /// Longest request target in bytes; past it, 414.
+    pub target_len_max: usize,
+}
+
+impl Default for HeadLimits {
+    fn default() -> Self {
+        Self {
+            head_len_max: 16 * 1024,
+            target_len_max: 8 * 1024,
+        }
+    }
+}
+
+/// A method, as far as this server tells them apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Method {
+    /// GET
+    Get,
+    /// HEAD
+    Head,
+    /// Any other, answered 405.
+    Other,
+}
+
+/// The protocol version of a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Version {
+    /// HTTP/1.0
+    Http10,
+    /// HTTP/1.1
+    Http11,
+}
+
+/// A request head that may not be answered in the normal way. The connection ends after it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Refusal {
+    /// What to answer.
+    pub status: Status,
+    /// What was wrong, for a log.
+    pub reason: &'static str,
+}
+
+/// What [`HeadParser::parse`] found in the buffer.
+#[derive(Debug)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "taken apart at once; a box would allocate per head"
+)]
+pub enum Parsed<'b> {
+    /// The head has not ended yet: receive more.
+    Partial,
+    /// A whole head, and how many bytes of the buffer it took.
+    Complete {
+        /// The head.
+        head: Head<'b>,
+        /// Where the next request begins.
+        consumed: usize,
+    },
+}
+
+/// A request head, borrowed from the receive buffer.
+#[derive(Debug, Clone)]
+pub struct Head<'b> {
+    /// The method.
+    pub method: Method,
+    /// The protocol version.
+    pub version: Version,
+    /// The path of the target, still percent-encoded. Starts with `/` for GET and HEAD; for other
+    /// methods it is the whole target, whatever its form.
+    pub path: &'b [u8],
+    /// What follows the target's `?`.
+    pub query: Option<&'b [u8]>,
+    /// Whether the client leaves the connection open after the answer.
+    pub keep_alive: bool,
+    /// Whether a body follows, which this server does not read.
+    pub has_body: bool,
+    fields: [httparse::Header<'b>; FIELDS_MAX],
+    fields_count: usize,
+}
+
+/// How often a field that may occur once does occur.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Single<'b> {
+    /// Not at all.
+    Absent,
+    /// Once, with this value.
+    One(&'b [u8]),
+    /// More than once: the value means nothing.
+    Repeated,
+}
+
+impl<'b> Head<'b> {
+    /// Returns the values of the fields of that name, in order.
+    pub fn values<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'b [u8]> + 'a {
+        values(&self.fields[..self.fields_count], name)
+    }
+
+    /// Returns the value of a field that may occur only once.
+    pub fn single(&self, name: &str) -> Single<'b> {
+        let mut values = self.values(name);
+        match (values.next(), values.next()) {
+            (None, _) => Single::Absent,
+            (Some(value), None) => Single::One(value),
+            (Some(_), Some(_)) => Single::Repeated,
+        }
+    }
+}
+
+/// Finds heads in a buffer that grows. One per connection.
+///
+/// The end of the head is searched once over every byte, and a head that has not ended is parsed
+/// only each time its length has doubled (to refuse garbage early), so that a client that sends
+/// byte by byte costs linear time.
+#[derive(Debug)]
+pub struct HeadParser {
+    limits: HeadLimits,
+    /// No head ends before this position.
+    searched: usize,
+    /// Length at the last parse of an unfinished head.
+    attempted: usize,
+}
+
+impl HeadParser {
+    /// Makes a parser at the start of a request.
+    pub fn new(limits: HeadLimits) -> Self {
+        Self {
+            limits,
+            searched: 0,
+            attempted: 0,
+        }
+    }
+
+    /// Looks for one head at the start of `buf`, which holds everything received and not yet
+    /// consumed. After [`Parsed::Complete`] the caller drops `consumed` bytes from the buffer and
+    /// calls again for the next, pipelined, request.
+    ///
+    /// # Errors
+    /// A [`Refusal`]: answer its status and close.
+    pub fn parse<'b>(&mut self, buf: &'b [u8]) -> Result<Parsed<'b>, Refusal> {
+        let start = empty_lines_len(buf);
+        let Some(end) = head_end(buf, self.searched.max(start)) else {
+            return self.unfinished(buf, start);
+        };
+        if end > self.limits.head_len_max {
+            return Err(too_long(&buf[start..end]));
+        }
+        *self = Self::new(self.limits);
+        let head = head(&buf[..end], self.limits)?
+            .ok_or_else(|| refuse(Status::BadRequest, "malformed head"))?;
+        Ok(Parsed::Complete {
+            head,
+            consumed: end,
+        })
+    }
+
+    fn unfinished<'b>(&mut self, buf: &'b [u8], start: usize) -> Result<Parsed<'b>, Refusal> {
+        if buf.len() > self.limits.head_len_max {
+            return Err(too_long(&buf[start..]));
+        }
+        if buf.len() >= self.attempted.saturating_mul(2) {
+            self.attempted = buf.len();
+            head(buf, self.limits)?;
+        }
+        // The last two bytes may be the beginning of the empty line.
+        self.searched = buf.len().saturating_sub(2);
+        Ok(Parsed::Partial)
+    }
+}
+
+/// RFC 9112, 2.2: empty lines before a request are ignored.
+fn empty_lines_len(buf: &[u8]) -> usize {
+    let mut len = 0;
+    loop {
+        match &buf[len..] {
+            [b'\n', ..] => len += 1,
+            [b'\r', b'\n', ..] => len += 2,
+            _ => return len,
+        }
+    }
+}
+
+/// Returns the position after the empty line that ends a head; line ends before `from` are not
+/// looked at.
+fn head_end(buf: &[u8], from: usize) -> Option<usize> {
+    let mut position = from;
+    while let Some(found) = buf.get(position..)?.iter().position(|&byte| byte == b'\n') {
+        position += found + 1;
+        match &buf[position..] {
+            [b'\n', ..] => return Some(position + 1),
+            [b'\r', b'\n', ..] => return Some(position + 2),
+            _ => {}
+        }
+    }
+    None
+}
+
+fn too_long(head: &[u8]) -> Refusal {
+    if head.contains(&b'\n') {
+        refuse(Status::HeaderFieldsTooLarge, "head too long")
+    } else {
+        refuse(Status::UriTooLong, "request line too long")
+    }
+}
+
+fn refuse(status: Status, reason: &'static str) -> Refusal {
+    Refusal { status, reason }
+}
+
+/// Parses and checks a head; `None` while it has not ended.
+fn head(buf: &[u8], limits: HeadLimits) -> Result<Option<Head<'_>>, Refusal> {
+    let mut fields = [httparse::EMPTY_HEADER; FIELDS_MAX];
+    let mut request = httparse::Request::new(&mut fields);
+    match request.parse(buf) {
+        Ok(httparse::Status::Complete(_)) => {}
+        Ok(httparse::Status::Partial) => return Ok(None),
+        Err(httparse::Error::TooManyHeaders) => {
+            return Err(refuse(
+                Status::HeaderFieldsTooLarge,
+                "too many header fields",
+            ));
+        }
+        Err(httparse::Error::Version) if names_other_version(buf) => {
+            return Err(refuse(
+                Status::VersionNotSupported,
+                "not HTTP/1.0 or HTTP/1.1",
+            ));
+        }
+        Err(_) => return Err(refuse(Status::BadRequest, "malformed head")),
+    }
+    let method = match request.method {
+        Some("GET") => Method::Get,
+        Some("HEAD") => Method::Head,
+        _ => Method::Other,
+    };
+    let version = if request.version == Some(0) {
+        Version::Http10
+    } else {
+        Version::Http11
+    };
+    let target = request.path.unwrap_or_default().as_bytes();
+    if target.len() > limits.target_len_max {
+        return Err(refuse(Status::UriTooLong, "target too long"));
+    }
+    let fields_count = request.headers.len();
+    let used = &fields[..fields_count];
+    check_host(used, version)?;
+    let has_body = has_body(used, version)?;
+    let keep_alive = keep_alive(used, version);
+    let (path, query) = split_target(method, target)?;
+    Ok(Some(Head {
+        method,
+        version,
+        path,
+        query,
+        keep_alive,
+        has_body,
+        fields,
+        fields_count,
+    }))
+}
+
+/// Tells `HTTP/2.0` from something that is not HTTP at all.
+fn names_other_version(buf: &[u8]) -> bool {
+    let line = &buf[empty_lines_len(buf)..];
+    let line = line.split(|&byte| byte == b'\n').next().unwrap_or_default();
+    let version = line
+        .trim_ascii_end()
+        .rsplit(|&byte| byte == b' ')
+        .next()
+        .unwrap_or_default();
+    matches!(version.strip_prefix(b"HTTP/"), Some([digit, ..]) if digit.is_ascii_digit())
+}
+
+fn values<'b, 'a>(
+    fields: &'a [httparse::Header<'b>],
+    name: &'a str,
+) -> impl Iterator<Item = &'b [u8]> + 'a {
+    fields
+        .iter()
+        .filter(move |field| field.name.eq_ignore_ascii_case(name))
+        .map(|field| field.value.trim_ascii())
+}
+
+/// RFC 9112, 3.2: exactly one valid Host in HTTP/1.1, at most one in HTTP/1.0.
+fn check_host(fields: &[httparse::Header<'_>], version: Version) -> Result<(), Refusal> {
+    let mut hosts = values(fields, "host");
+    match (hosts.next(), hosts.next()) {
+        (None, _) if version == Version::Http10 => Ok(()),
+        (None, _) => Err(refuse(Status::BadRequest, "no Host")),
+        (Some(_), Some(_)) => Err(refuse(Status::BadRequest, "more than one Host")),
+        (Some(host), None) if host.iter().all(|&byte| is_authority_byte(byte)) => Ok(()),
+        (Some(_), None) => Err(refuse(Status::BadRequest, "malformed Host")),
+    }
+}
+
+fn is_authority_byte(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"-._~%!$&'()*+,;=:[]".contains(&byte)
+}
+
+/// RFC 9112, 6.3. Everything that two readers could frame differently is refused.
+fn has_body(fields: &[httparse::Header<'_>], version: Version) -> Result<bool, Refusal> {
+    let ambiguous = Err(refuse(Status::BadRequest, "ambiguous body framing"));
+    let mut lengths = values(fields, "content-length");
+    let length = lengths.next();
+    if lengths.next().is_some() {
+        return ambiguous;
+    }
+    let last_coding = values(fields, "transfer-encoding").last();
+    match (last_coding, length) {
+        (None, None) => Ok(false),
+        (None, Some(length)) => match decimal(length) {
+            Some(length) => Ok(length > 0),
+            None => Err(refuse(Status::BadRequest, "malformed Content-Length")),
+        },
+        (Some(_), Some(_)) => ambiguous,
+        (Some(_), None) if version == Version::Http10 => ambiguous,
+        (Some(codings), None) => {
+            let last = codings
+                .rsplit(|&byte| byte == b',')
+                .next()
+                .unwrap_or_default();
+            if last.trim_ascii().eq_ignore_ascii_case(b"chunked") {
+                Ok(true)
+            } else {
+                ambiguous
+            }
+        }
+    }
+}
+
+/// Reads digits and nothing else (no sign, as `str::parse` would take).
+fn decimal(text: &[u8]) -> Option<u64> {
+    if text.is_empty() {
+        return None;
+    }
+    text.iter().try_fold(0_u64, |value, byte| {
+        let digit = byte.is_ascii_digit().then(|| u64::from(byte - b'0'))?;
+        value.checked_mul(10)?.checked_add(digit)
+    })
+}
+
+/// RFC 9112, 9.3.
+fn keep_alive(fields: &[httparse::Header<'_>], version: Version) -> bool {
+    let has = |wanted: &[u8]| {
+        values(fields, "connection")
+            .flat_map(|list| list.split(|&byte| byte == b','))
+            .any(|token| token.trim_ascii().eq_ignore_ascii_case(wanted))
+    };
+    match version {
+        Version::Http11 => !has(b"close"),
+        Version::Http10 => has(b"keep-alive") && !has(b"close"),
+    }
+}
+
+type Target<'b> = (&'b [u8], Option<&'b [u8]>);
+
+/// RFC 9112, 3.2: origin-form, or absolute-form of which only path and query matter here.
+fn split_target(method: Method, target: &[u8]) -> Result<Target<'_>, Refusal> {
+    if method == Method::Other {
+        return Ok((target, None));
+    }
+    let malformed = refuse(Status::BadRequest, "malformed target");
+    if target.contains(&b'#') {
+        return Err(malformed);
+    }
+    let origin = if target.starts_with(b"/") {
+        target
+    } else {
+        after_authority(target).ok_or(malformed)?
+    };
+    let (path, query) = match origin.iter().position(|&byte| byte == b'?') {
+        Some(mark) => (&origin[..mark], Some(&origin[mark + 1..])),
+        None => (origin, None),
+    };
+    Ok((if path.is_empty() { b"/" } else { path }, query))
+}
+
+fn after_authority(target: &[u8]) -> Option<&[u8]> {
+    let rest = ["http://", "https://"].into_iter().find_map(|scheme| {
+        let (head, rest) = target.split_at_checked(scheme.len())?;
+        head.eq_ignore_ascii_case(scheme.as_bytes()).then_some(rest)
+    })?;
+    let end = rest
+        .iter()
+        .position(|byte| b"/?".contains(byte))
+        .unwrap_or(rest.len());
+    let (authority, origin) = rest.split_at(end);
+    let is_valid = !authority.is_empty() && authority.iter().all(|&byte| is_authority_byte(byte));
+    is_valid.then_some(origin)
+}

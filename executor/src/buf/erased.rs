@@ -1,0 +1,139 @@
+//! A value of any type as plain words: what a slot keeps while the kernel owns the memory.
+//!
+//! The words are not a typed value, so moving them neither asserts uniqueness (as moving a `Box`
+//! does) nor aliases what the kernel writes behind.
+//!
+//! # Safety
+//!
+//! The words hold either a `T` or a pointer to a boxed `T`, decided by [`fits`] from the type
+//! alone; `release` is the drop function made for the same `T`.
+#![allow(unsafe_code, reason = "storing a value as untyped words")]
+
+use std::any::TypeId;
+use std::fmt;
+use std::mem::{self, ManuallyDrop, MaybeUninit};
+
+/// Words that a value may take before it is boxed: a `Slice` of a four-word buffer.
+const WORDS: usize = 6;
+
+type Words = [MaybeUninit<*mut ()>; WORDS];
+
+/// An owned value of an erased type.
+pub(crate) struct Erased {
+    words: Words,
+    release: unsafe fn(&mut Words),
+    type_id: fn() -> TypeId,
+}
+
+const fn fits<T>() -> bool {
+    size_of::<T>() <= size_of::<Words>() && align_of::<T>() <= align_of::<Words>()
+}
+
+impl Erased {
+    pub(crate) fn new<T: 'static>(value: T) -> Self {
+        let mut words: Words = [MaybeUninit::uninit(); WORDS];
+        if fits::<T>() {
+            // SAFETY: the type fits into the words by size and alignment.
+            unsafe { words.as_mut_ptr().cast::<T>().write(value) };
+        } else {
+            words[0] = MaybeUninit::new(Box::into_raw(Box::new(value)).cast());
+        }
+        Self { words, release: release::<T>, type_id: TypeId::of::<T> }
+    }
+
+    /// Borrows the value in place.
+    ///
+    /// # Panics
+    ///
+    /// Panics when the value is of another type.
+    pub(crate) fn get_mut<T: 'static>(&mut self) -> &mut T {
+        self.check::<T>();
+        let ptr = locate::<T>(&mut self.words);
+        // SAFETY: the words hold a T, and the reference borrows `self` exclusively.
+        unsafe { &mut *ptr }
+    }
+
+    /// Takes the value out.
+    ///
+    /// # Panics
+    ///
+    /// Panics when the value is of another type.
+    pub(crate) fn take<T: 'static>(self) -> T {
+        self.check::<T>();
+        let mut this = ManuallyDrop::new(self);
+        let ptr = locate::<T>(&mut this.words);
+        if fits::<T>() {
+            // SAFETY: the words hold a T; they are not dropped, so it is read once.
+            unsafe { ptr.read() }
+        } else {
+            // SAFETY: the pointer came from Box::into_raw, and is not released again.
+            *unsafe { Box::from_raw(ptr) }
+        }
+    }
+
+    #[inline]
+    fn check<T: 'static>(&self) {
+        assert!((self.type_id)() == TypeId::of::<T>(), "an operation's memory has another type");
+    }
+}
+
+impl Drop for Erased {
+    fn drop(&mut self) {
+        // SAFETY: the words hold the type that `release` was made for, and are dropped once.
+        unsafe { (self.release)(&mut self.words) };
+    }
+}
+
+impl fmt::Debug for Erased {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Erased")
+    }
+}
+
+fn locate<T>(words: &mut Words) -> *mut T {
+    if fits::<T>() {
+        words.as_mut_ptr().cast()
+    } else {
+        // SAFETY: a type that does not fit is stored as a pointer in the first word.
+        unsafe { words[0].assume_init() }.cast()
+    }
+}
+
+unsafe fn release<T>(words: &mut Words) {
+    let ptr = locate::<T>(words);
+    if fits::<T>() {
+        // SAFETY: the caller promises that the words hold a T that is not used again.
+        unsafe { ptr.drop_in_place() };
+    } else {
+        // SAFETY: the caller promises the same; the pointer came from Box::into_raw.
+        mem::drop(unsafe { Box::from_raw(ptr) });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::rc::Rc;
+
+    use super::*;
+
+    #[test]
+    fn small_and_large_values_come_back_and_are_dropped_once() {
+        let count = Rc::new(());
+        let small = Erased::new((Rc::clone(&count), 7u8));
+        let large = Erased::new((Rc::clone(&count), [9u64; 32]));
+        let aligned = Erased::new(Box::new((Rc::clone(&count), 1u128)));
+        assert_eq!(Rc::strong_count(&count), 4);
+        assert_eq!(small.take::<(Rc<()>, u8)>().1, 7);
+        let mut large = large;
+        large.get_mut::<(Rc<()>, [u64; 32])>().1[31] = 3;
+        drop(large);
+        drop(aligned);
+        assert_eq!(Rc::strong_count(&count), 1);
+    }
+
+    #[test]
+    #[should_panic(expected = "another type")]
+    fn another_type_is_refused() {
+        Erased::new(1u32).take::<u64>();
+    }
+}

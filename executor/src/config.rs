@@ -1,0 +1,233 @@
+//! Limits and options of a worker, as plain values that are validated once.
+
+use std::time::Duration;
+
+use crate::error::SetupError;
+
+/// Smallest completion queue that leaves room for control completions beside operations.
+pub(crate) const CQ_ENTRIES_MIN: u32 = 4;
+/// Largest submission queue the kernel accepts (`IORING_MAX_ENTRIES`).
+pub(crate) const SQ_ENTRIES_MAX: u32 = 32_768;
+/// Largest completion queue the kernel accepts (`IORING_MAX_CQ_ENTRIES`).
+pub(crate) const CQ_ENTRIES_MAX: u32 = 2 * SQ_ENTRIES_MAX;
+/// Completions taken from the ring before the tasks they belong to are woken.
+pub(crate) const REAP_BATCH: usize = 256;
+/// How long dropping a worker waits for the kernel to let go of its operations.
+pub(crate) const DROP_DEADLINE: Duration = Duration::from_secs(5);
+
+const _: () = assert!(CQ_ENTRIES_MIN < CQ_ENTRIES_MAX, "a smallest queue must fit the largest");
+
+/// Options of the worker's buffer pool, which is made on first use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct PoolConfig {
+    /// Number of buffers.
+    pub buffer_count: usize,
+    /// Bytes in each buffer; a multiple of 4,096.
+    pub buffer_len: usize,
+}
+
+impl PoolConfig {
+    /// Describes a pool of `buffer_count` buffers of `buffer_len` bytes each.
+    #[must_use]
+    pub const fn new(buffer_count: usize, buffer_len: usize) -> Self {
+        Self { buffer_count, buffer_len }
+    }
+}
+
+impl Default for PoolConfig {
+    fn default() -> Self {
+        Self::new(128, 64 * 1024)
+    }
+}
+
+/// Which machinery a worker runs its operations on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum BackendChoice {
+    /// The best backend that this system allows.
+    #[default]
+    Auto,
+    /// io_uring, or an error where it is refused.
+    Uring,
+    /// The simulated ring, seeded: for tests.
+    #[cfg(feature = "sim")]
+    Sim(SimConfig),
+}
+
+/// What the simulated ring does to the operations it is given.
+#[cfg(feature = "sim")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SimConfig {
+    /// Seed of every decision; the same seed replays the same run.
+    pub seed: u64,
+    /// Most enters an operation is held back for, at random, before it completes.
+    pub delay_max: u32,
+    /// Chance, in percent, that a read or a write moves fewer bytes than asked.
+    pub short_percent: u8,
+    /// Chance, in percent, that an operation fails with a random errno.
+    pub error_percent: u8,
+}
+
+#[cfg(feature = "sim")]
+impl SimConfig {
+    /// Describes a well-behaved ring that only reorders and delays.
+    #[must_use]
+    pub const fn new(seed: u64) -> Self {
+        Self { seed, delay_max: 8, short_percent: 0, error_percent: 0 }
+    }
+}
+
+/// Limits and options of one worker.
+///
+/// Every setter takes and returns the value, so that calls chain. Limits are checked when the
+/// worker is made, and an impossible one is a [`SetupError`] that names it.
+///
+/// ```
+/// use std::time::Duration;
+/// let config = corelane::Config::new().sq_entries(128).reap_interval(Duration::from_micros(50));
+/// # let _ = config;
+/// ```
+#[derive(Clone, Debug)]
+pub struct Config {
+    pub(crate) sq_entries: u32,
+    pub(crate) cq_entries: u32,
+    pub(crate) poll_budget: usize,
+    pub(crate) poll_batch: usize,
+    pub(crate) reap_interval: Duration,
+    pub(crate) submit_bytes_max: usize,
+    pub(crate) remote_spawns_max: usize,
+    pub(crate) spin_before_park: Duration,
+    pub(crate) iowq_workers_max: [u32; 2],
+    pub(crate) pool: PoolConfig,
+    pub(crate) backend: BackendChoice,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            sq_entries: 256,
+            cq_entries: 4096,
+            poll_budget: 256,
+            poll_batch: 32,
+            reap_interval: Duration::from_micros(100),
+            submit_bytes_max: 2 * 1024 * 1024,
+            remote_spawns_max: 65_536,
+            spin_before_park: Duration::ZERO,
+            iowq_workers_max: [4, 16],
+            pool: PoolConfig::default(),
+            backend: BackendChoice::default(),
+        }
+    }
+}
+
+impl Config {
+    /// Makes the default configuration.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Sets the entries of the submission queue; the kernel rounds up to a power of two.
+    #[must_use]
+    pub fn sq_entries(mut self, entries: u32) -> Self {
+        self.sq_entries = entries;
+        self
+    }
+
+    /// Sets the entries of the completion queue, which bounds the operations in flight.
+    #[must_use]
+    pub fn cq_entries(mut self, entries: u32) -> Self {
+        self.cq_entries = entries;
+        self
+    }
+
+    /// Sets how many tasks one turn polls at most.
+    #[must_use]
+    pub fn poll_budget(mut self, polls: usize) -> Self {
+        self.poll_budget = polls;
+        self
+    }
+
+    /// Sets after how many task polls at most the ring is entered when it has deferred work.
+    #[must_use]
+    pub fn poll_batch(mut self, polls: usize) -> Self {
+        self.poll_batch = polls;
+        self
+    }
+
+    /// Sets after how much time at most the ring is entered when it has deferred work.
+    #[must_use]
+    pub fn reap_interval(mut self, interval: Duration) -> Self {
+        self.reap_interval = interval;
+        self
+    }
+
+    /// Sets how many bytes of reads one enter submits at most: reads of cached pages are copied
+    /// inside the call, and hold the core for as long as the copy takes.
+    #[must_use]
+    pub fn submit_bytes_max(mut self, bytes: usize) -> Self {
+        self.submit_bytes_max = bytes;
+        self
+    }
+
+    /// Sets how many spawns from other threads may wait to be taken.
+    #[must_use]
+    pub fn remote_spawns_max(mut self, count: usize) -> Self {
+        self.remote_spawns_max = count;
+        self
+    }
+
+    /// Sets how long a worker looks for work before it parks. Zero, the default, is not at all.
+    #[must_use]
+    pub fn spin_before_park(mut self, duration: Duration) -> Self {
+        self.spin_before_park = duration;
+        self
+    }
+
+    /// Sets how many kernel helper threads serve operations that may block: those on files and
+    /// block devices, and the others.
+    #[must_use]
+    pub fn iowq_workers_max(mut self, bounded: u32, unbounded: u32) -> Self {
+        self.iowq_workers_max = [bounded, unbounded];
+        self
+    }
+
+    /// Sets the size of the worker's buffer pool.
+    #[must_use]
+    pub fn pool(mut self, pool: PoolConfig) -> Self {
+        self.pool = pool;
+        self
+    }
+
+    /// Sets the machinery that operations run on.
+    #[must_use]
+    pub fn backend(mut self, backend: BackendChoice) -> Self {
+        self.backend = backend;
+        self
+    }
+
+    /// Checks every limit and the relations between them.
+    pub(crate) fn validate(&self) -> Result<(), SetupError> {
+        let range = |name: &'static str, value: u64, min: u64, max: u64| {
+            if (min..=max).contains(&value) {
+                Ok(())
+            } else {
+                Err(SetupError::config(name, value, min, max))
+            }
+        };
+        range("sq_entries", self.sq_entries.into(), 1, SQ_ENTRIES_MAX.into())?;
+        let cq_min = CQ_ENTRIES_MIN.max(self.sq_entries);
+        range("cq_entries", self.cq_entries.into(), cq_min.into(), CQ_ENTRIES_MAX.into())?;
+        range("poll_budget", self.poll_budget as u64, 1, u64::from(u32::MAX))?;
+        range("poll_batch", self.poll_batch as u64, 1, u64::from(u32::MAX))?;
+        range("submit_bytes_max", self.submit_bytes_max as u64, 4096, u64::from(u32::MAX))?;
+        range("remote_spawns_max", self.remote_spawns_max as u64, 1, u64::from(u32::MAX))?;
+        range("pool.buffer_count", self.pool.buffer_count as u64, 1, 1 << 14)?;
+        range("pool.buffer_len", self.pool.buffer_len as u64, 4096, 1 << 30)?;
+        if self.pool.buffer_len % 4096 != 0 {
+            return Err(SetupError::config("pool.buffer_len", self.pool.buffer_len as u64, 4096, 1 << 30));
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,93 @@
+//! From completions to wakers: results go into their slots, and what is to be woken or dropped
+//! into a list, so that user code runs after the borrow of the driver has ended.
+
+use std::task::Waker;
+
+use super::{Driver, READY_MAX};
+use crate::op::Outcome;
+use crate::op::lifecycle::Action;
+use crate::op::slab::{OpKey, Results, Slot};
+use crate::ring::Cqe;
+
+/// User data of the kick's completions.
+pub(super) const KICK: u64 = crate::op::slab::CONTROL | 1;
+/// User data of the completions of cancel requests.
+pub(super) const CANCEL: u64 = crate::op::slab::CONTROL | 2;
+
+/// What a dispatch leaves to be done outside of the driver's borrow.
+#[derive(Debug, Default)]
+pub(crate) struct Delivery {
+    pub(crate) wakers: Vec<Waker>,
+    pub(crate) dropped: Vec<Slot>,
+}
+
+impl Delivery {
+    /// Wakes and drops. Runs user code: no borrow of the driver may be held.
+    pub(crate) fn run(&mut self) {
+        self.dropped.clear();
+        for waker in self.wakers.drain(..) {
+            waker.wake();
+        }
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.wakers.is_empty() && self.dropped.is_empty()
+    }
+}
+
+impl Driver {
+    /// Takes one batch of completions and returns how many there were.
+    pub(crate) fn dispatch(&mut self, delivery: &mut Delivery) -> usize {
+        let Some(backend) = &mut self.backend else { return 0 };
+        let mut cqes = std::mem::take(&mut self.cqes);
+        let count = backend.reap(&mut cqes);
+        for cqe in cqes.drain(..) {
+            self.complete(cqe, delivery);
+        }
+        self.cqes = cqes;
+        count
+    }
+
+    fn complete(&mut self, cqe: Cqe, delivery: &mut Delivery) {
+        let Some(key) = OpKey::from_user_data(cqe.user_data) else {
+            return self.complete_control(cqe);
+        };
+        let Some(slot) = self.slab.get_mut(key) else {
+            // Counted and reported in the statistics: no operation has this key.
+            self.counters.unknown += 1;
+            debug_assert!(false, "a completion for an operation that does not exist: {cqe:?}");
+            return;
+        };
+        self.counters.completed += 1;
+        let outcome = Outcome { result: cqe.result, flags: cqe.flags };
+        let last = !cqe.more();
+        let (lifecycle, action) = slot.lifecycle.completed(last);
+        slot.lifecycle = lifecycle;
+        match action {
+            Action::Deliver => {
+                slot.push_result(outcome);
+                delivery.wakers.extend(slot.waker.take());
+                let behind = slot.results.len() >= READY_MAX && !last && !slot.paused;
+                if behind && matches!(slot.results, Results::Many(_)) {
+                    slot.paused = true;
+                    self.cancel(key);
+                }
+            }
+            Action::Dispose => slot.dispose_of(outcome),
+            Action::Free => {
+                slot.dispose_of(outcome);
+                delivery.dropped.extend(self.slab.remove(key));
+            }
+            Action::Keep | Action::Cancel => unreachable!("not an answer to a completion"),
+        }
+        self.credits += u32::from(last);
+    }
+
+    fn complete_control(&mut self, cqe: Cqe) {
+        match cqe.user_data {
+            KICK => self.kick_armed = cqe.more(),
+            CANCEL => self.cancels_out -= 1,
+            other => unreachable!("the driver pushed no control operation {other:#x}"),
+        }
+    }
+}

@@ -1,0 +1,339 @@
+//! The driver: a backend and the slab of operations that it works on.
+//!
+//! Who calls: the worker, once or more a turn, and operations when they are polled or dropped.
+//! No user code (wakers, drops of buffers) runs inside: what is to be woken or dropped is handed
+//! out in [`Delivery`] and happens after the borrow of the driver has ended.
+
+use std::any::Any;
+use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::io;
+use std::os::fd::RawFd;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::Waker;
+use std::time::{Duration, Instant};
+
+use crate::buf::Erased;
+use crate::config::Config;
+use crate::error::SetupError;
+use crate::op::lifecycle::{Action, Lifecycle};
+use crate::op::slab::{OpKey, OpSlab, Results, Slot};
+use crate::op::{Kind, Outcome, Request};
+use crate::ring::{Cqe, Pending, Wait};
+
+mod backend;
+mod dispatch;
+mod multishot;
+mod op;
+mod registered;
+#[cfg(feature = "sim")]
+mod sim;
+mod submit;
+mod uring;
+
+pub(crate) use backend::Backend;
+pub(crate) use dispatch::Delivery;
+pub(crate) use multishot::Multishot;
+pub(crate) use op::Op;
+
+/// A multishot operation whose consumer is this many results behind is cancelled, and armed
+/// again once the consumer has caught up.
+const READY_MAX: usize = 256;
+
+/// What the driver has done since it was made.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Counters {
+    pub(crate) submitted: u64,
+    pub(crate) completed: u64,
+    pub(crate) enters: u64,
+    pub(crate) overflows: u64,
+    pub(crate) queued_high_water: usize,
+    pub(crate) unknown: u64,
+}
+
+/// A backend and its operations.
+#[derive(Debug)]
+pub(crate) struct Driver {
+    /// `None` once the driver is closed.
+    backend: Option<Backend>,
+    slab: OpSlab,
+    /// Operations that wait for a credit or for room, in the order they were asked for. Keys of
+    /// operations that went away in the meantime are skipped.
+    backlog: VecDeque<(OpKey, Request)>,
+    /// How many keys in the backlog went away.
+    backlog_dead: usize,
+    /// Operations to cancel, not pushed yet.
+    cancels: VecDeque<OpKey>,
+    /// Cancel requests whose completion is due.
+    cancels_out: u32,
+    cancels_max: u32,
+    /// Operations that may still be submitted before the completion queue could overflow.
+    credits: u32,
+    credits_max: u32,
+    /// Bytes of reads pushed since the last enter.
+    inline_bytes: u64,
+    inline_bytes_max: u64,
+    kick_fd: RawFd,
+    kick_armed: bool,
+    groups: u16,
+    /// Keeps memory mapped that is registered with the ring.
+    registered: Vec<Arc<dyn Any + Send + Sync>>,
+    cqes: Vec<Cqe>,
+    counters: Counters,
+}
+
+/// A driver shared by its worker and the objects made on it.
+pub(crate) type DriverRef = Rc<RefCell<Driver>>;
+
+impl Driver {
+    /// Makes the backend on the calling thread. A write to the eventfd `kick_fd`, which outlives
+    /// the driver, ends a wait.
+    pub(crate) fn new(config: &Config, kick_fd: RawFd) -> Result<Self, SetupError> {
+        let backend = Backend::new(config)?;
+        let cq_entries = backend.cq_entries();
+        // One completion for the kick, a few for cancels, the rest for operations.
+        let cancels_max = (cq_entries / 8).clamp(1, 64);
+        let credits_max = cq_entries - cancels_max - 1;
+        Ok(Self {
+            backend: Some(backend),
+            slab: OpSlab::default(),
+            backlog: VecDeque::new(),
+            backlog_dead: 0,
+            cancels: VecDeque::new(),
+            cancels_out: 0,
+            cancels_max,
+            credits: credits_max,
+            credits_max,
+            inline_bytes: 0,
+            inline_bytes_max: config.submit_bytes_max as u64,
+            kick_fd,
+            kick_armed: false,
+            groups: 0,
+            registered: Vec::new(),
+            cqes: Vec::with_capacity(crate::config::REAP_BATCH),
+            counters: Counters::default(),
+        })
+    }
+
+    pub(crate) fn backend(&self) -> Option<&Backend> {
+        self.backend.as_ref()
+    }
+
+    pub(crate) fn counters(&self) -> Counters {
+        self.counters
+    }
+
+    /// Returns how many operations the backend works on.
+    pub(crate) fn in_flight(&self) -> usize {
+        (self.credits_max - self.credits) as usize
+    }
+
+    /// Returns how many slots are in use, and the most that ever were.
+    pub(crate) fn slots(&self) -> (usize, usize) {
+        (self.slab.len(), self.slab.high_water())
+    }
+
+    /// Says whether operations or cancels wait to be pushed, or pushed ones to be submitted.
+    pub(crate) fn has_unsubmitted(&mut self) -> bool {
+        self.backlog.len() > self.backlog_dead
+            || !self.cancels.is_empty()
+            || self.backend.as_mut().is_some_and(|backend| backend.queued() > 0)
+    }
+
+    /// Says whether something could be pushed now that waits to be.
+    pub(crate) fn can_progress(&mut self) -> bool {
+        let backlog = self.backlog.len() > self.backlog_dead && self.credits > 0;
+        let cancels = !self.cancels.is_empty() && self.cancels_out < self.cancels_max;
+        backlog || cancels
+    }
+
+    /// Looks for completions without a system call.
+    pub(crate) fn pending(&mut self) -> Pending {
+        match &mut self.backend {
+            Some(backend) => backend.pending(),
+            None => Pending { ready: false, deferred: false },
+        }
+    }
+
+    /// Pushes what waits, submits it, and waits as told.
+    ///
+    /// # Errors
+    ///
+    /// `EBADR`: the kernel lost a completion; no operation can be relied on any more.
+    pub(crate) fn enter(&mut self, wait: Wait) -> io::Result<()> {
+        self.pump();
+        let Some(backend) = &mut self.backend else { return Ok(()) };
+        self.counters.enters += 1;
+        self.counters.overflows += u64::from(backend.overflowed());
+        self.inline_bytes = 0;
+        match backend.enter(wait) {
+            Err(error) if is_backpressure(&error) => Ok(()),
+            result => result,
+        }
+    }
+
+    /// Takes a result of `key`, or leaves `waker` to be woken when there is one.
+    fn poll(&mut self, key: OpKey, waker: &Waker) -> Polled {
+        let Some(slot) = self.slab.get_mut(key) else { return Polled::Gone };
+        if let Some(outcome) = slot.pop_result() {
+            let last = slot.lifecycle == Lifecycle::Completed && slot.results.len() == 0;
+            let paused = slot.paused;
+            let slot = if last { self.slab.remove(key) } else { None };
+            return Polled::Ready { outcome, slot, paused };
+        }
+        match &slot.waker {
+            Some(current) if current.will_wake(waker) => Polled::Pending,
+            _ => Polled::NeedsWaker,
+        }
+    }
+
+    /// Leaves `waker` in the slot and returns the one that was there.
+    fn set_waker(&mut self, key: OpKey, waker: Waker) -> Option<Waker> {
+        self.slab.get_mut(key).and_then(|slot| slot.waker.replace(waker))
+    }
+
+    /// Lets go of an operation. What is returned is dropped by the caller, after the borrow.
+    fn ignore(&mut self, key: OpKey) -> (Option<Slot>, Option<Waker>) {
+        let Some(slot) = self.slab.get_mut(key) else { return (None, None) };
+        let was_queued = slot.lifecycle == Lifecycle::Queued;
+        let (lifecycle, action) = slot.lifecycle.ignored();
+        slot.lifecycle = lifecycle;
+        match action {
+            Action::Free => {
+                self.backlog_dead += usize::from(was_queued);
+                let slot = self.slab.remove(key);
+                self.compact_backlog();
+                (slot, None)
+            }
+            Action::Cancel => {
+                let waker = slot.waker.take();
+                while let Some(outcome) = slot.pop_result() {
+                    slot.dispose_of(outcome);
+                }
+                self.cancel(key);
+                (None, waker)
+            }
+            Action::Keep | Action::Deliver | Action::Dispose => (None, None),
+        }
+    }
+
+    /// Asks the backend to stop an operation; its completions still come. Returns the waker of
+    /// an operation that had not been submitted yet and is over now.
+    fn cancel(&mut self, key: OpKey) -> Option<Waker> {
+        let slot = self.slab.get_mut(key)?;
+        if slot.lifecycle == Lifecycle::Queued {
+            slot.lifecycle = Lifecycle::Completed;
+            slot.push_result(Outcome::gone());
+            let waker = slot.waker.take();
+            self.backlog_dead += 1;
+            self.compact_backlog();
+            return waker;
+        }
+        if self.backend.is_some() {
+            self.cancels.push_back(key);
+        }
+        None
+    }
+
+    /// Keeps a backlog whose operations were all dropped from growing.
+    fn compact_backlog(&mut self) {
+        if self.backlog_dead > self.backlog.len() / 2 {
+            let slab = &mut self.slab;
+            self.backlog.retain(|(key, _)| {
+                slab.get_mut(*key).is_some_and(|slot| slot.lifecycle == Lifecycle::Queued)
+            });
+            self.backlog_dead = 0;
+        }
+    }
+
+    /// Hands out the identity of a new buffer group.
+    ///
+    /// # Errors
+    ///
+    /// When all 65,536 were handed out, or the driver is closed.
+    pub(crate) fn next_group(&mut self) -> io::Result<u16> {
+        let group = self.groups;
+        self.groups = group
+            .checked_add(1)
+            .ok_or_else(|| io::Error::other("a worker has at most 65535 buffer rings"))?;
+        Ok(group)
+    }
+
+    /// Cancels everything and reaps until the kernel has let go of all memory or the deadline
+    /// has passed; then closes the backend. Results are delivered into `delivery` as ever.
+    ///
+    /// Returns how many operations, and with them their memory, had to be leaked.
+    pub(crate) fn close(&mut self, deadline: Instant, delivery: &mut Delivery) -> usize {
+        const STEP: Duration = Duration::from_millis(50);
+        self.cancels.clear();
+        self.cancels.extend(self.slab.in_flight());
+        while self.in_flight() > 0 {
+            let now = Instant::now();
+            let wait = deadline.saturating_duration_since(now).min(STEP);
+            let entered = self.enter(if wait.is_zero() { Wait::No } else { Wait::Timeout(wait) });
+            let progress = self.dispatch(delivery);
+            if entered.is_err() || (progress == 0 && now >= deadline) {
+                break;
+            }
+        }
+        let leaked = self.in_flight();
+        if leaked > 0 {
+            // The kernel may still write: neither slots nor memory may ever be freed.
+            std::mem::forget(std::mem::take(&mut self.slab));
+        }
+        self.backend = None;
+        self.credits = self.credits_max;
+        for (key, _) in std::mem::take(&mut self.backlog) {
+            if let Some(slot) =
+                self.slab.get_mut(key).filter(|slot| slot.lifecycle == Lifecycle::Queued)
+            {
+                slot.lifecycle = Lifecycle::Completed;
+                slot.push_result(Outcome::gone());
+                delivery.wakers.extend(slot.waker.take());
+            }
+        }
+        self.backlog_dead = 0;
+        leaked
+    }
+}
+
+impl Drop for Driver {
+    /// A driver that was not closed may not free what the kernel may touch.
+    fn drop(&mut self) {
+        if self.backend.is_some() && self.in_flight() > 0 {
+            std::mem::forget(std::mem::take(&mut self.slab));
+        }
+    }
+}
+
+/// The answer to a poll of an operation.
+enum Polled {
+    /// A result; with the slot when it was the last.
+    Ready { outcome: Outcome, slot: Option<Slot>, paused: bool },
+    /// Nothing yet; the waker is in place.
+    Pending,
+    /// Nothing yet; the caller's waker must be cloned (outside of the borrow) and set.
+    NeedsWaker,
+    /// The operation's slot was leaked when the driver was closed.
+    Gone,
+}
+
+/// Says whether an enter failed only because the kernel cannot take more for now.
+fn is_backpressure(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::EAGAIN | libc::EBUSY))
+}
+
+/// Erases an operation's memory and describes the operation from the place where it then lies.
+fn describe<K: Kind>(kind: &K, slot: &mut Slot, owner: usize) -> Request {
+    kind.request(slot.memory.get_mut::<K::Memory>(), owner)
+}
+
+fn one_shot<K: Kind>(memory: K::Memory) -> Slot {
+    Slot::new(Erased::new(memory), K::DISPOSE, Results::One(None))
+}
+
+fn many<K: Kind>(memory: K::Memory) -> Slot {
+    let ready = VecDeque::with_capacity(READY_MAX + READY_MAX / 4);
+    Slot::new(Erased::new(memory), K::DISPOSE, Results::Many(ready))
+}

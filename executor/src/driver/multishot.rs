@@ -1,0 +1,112 @@
+//! An operation that completes many times, as a stream that arms itself.
+
+use std::task::{Context, Poll};
+
+use super::{DriverRef, Polled, many};
+use crate::op::slab::OpKey;
+use crate::op::{Kind, Outcome};
+
+/// A multishot operation. It is armed by the first poll, and again when the kernel ends it: on
+/// an overflow of the completion queue, when buffers ran out, or when its consumer fell behind.
+pub(crate) struct Multishot<K: Kind> {
+    driver: DriverRef,
+    kind: K,
+    /// Copied into the slot each time the operation is armed.
+    memory: K::Memory,
+    armed: Option<OpKey>,
+    stopped: bool,
+}
+
+impl<K: Kind> Multishot<K>
+where
+    K::Memory: Clone,
+{
+    pub(crate) fn new(driver: DriverRef, kind: K, memory: K::Memory) -> Self {
+        Self { driver, kind, memory, armed: None, stopped: false }
+    }
+
+    /// Takes the next result. `None` once the stream was stopped and what had arrived is taken.
+    pub(crate) fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Outcome>> {
+        loop {
+            let Some(key) = self.armed else {
+                if self.stopped {
+                    return Poll::Ready(None);
+                }
+                return self.arm(cx);
+            };
+            let polled = self.driver.borrow_mut().poll(key, cx.waker());
+            match polled {
+                Polled::Ready { outcome, slot, paused } => {
+                    let last = slot.is_some();
+                    drop(slot);
+                    if last {
+                        self.armed = None;
+                    }
+                    let ours = paused || self.stopped;
+                    if last && ours && outcome.result == -libc::ECANCELED {
+                        continue;
+                    }
+                    return Poll::Ready(Some(outcome));
+                }
+                Polled::Pending => return Poll::Pending,
+                Polled::NeedsWaker => {
+                    let waker = cx.waker().clone();
+                    let replaced = self.driver.borrow_mut().set_waker(key, waker);
+                    drop(replaced);
+                    return Poll::Pending;
+                }
+                Polled::Gone => {
+                    self.armed = None;
+                    self.stopped = true;
+                }
+            }
+        }
+    }
+
+    fn arm(&mut self, cx: &Context<'_>) -> Poll<Option<Outcome>> {
+        let waker = cx.waker().clone();
+        let slot = many::<K>(self.memory.clone());
+        let submitted = self.driver.borrow_mut().submit(&self.kind, slot, waker);
+        match submitted {
+            Ok(key) => {
+                self.armed = Some(key);
+                Poll::Pending
+            }
+            Err(_closed) => {
+                self.stopped = true;
+                Poll::Ready(Some(Outcome::gone()))
+            }
+        }
+    }
+
+    /// Stops the operation for good; what has arrived can still be taken.
+    pub(crate) fn stop(&mut self) {
+        if !std::mem::replace(&mut self.stopped, true)
+            && let Some(key) = self.armed
+        {
+            let waker = self.driver.borrow_mut().cancel(key);
+            if let Some(waker) = waker {
+                waker.wake();
+            }
+        }
+    }
+
+    pub(crate) fn memory(&self) -> &K::Memory {
+        &self.memory
+    }
+}
+
+impl<K: Kind> Drop for Multishot<K> {
+    fn drop(&mut self) {
+        if let Some(key) = self.armed {
+            let left = self.driver.borrow_mut().ignore(key);
+            drop(left);
+        }
+    }
+}
+
+impl<K: Kind> std::fmt::Debug for Multishot<K> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Multishot").field("armed", &self.armed.is_some()).finish_non_exhaustive()
+    }
+}

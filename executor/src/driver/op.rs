@@ -1,0 +1,102 @@
+//! The future of one operation: a key, and a reference to the driver.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use super::{DriverRef, Polled, one_shot};
+use crate::op::slab::OpKey;
+use crate::op::{Kind, Outcome};
+
+/// An operation. It is submitted by its first poll.
+///
+/// Dropping it while the kernel works on it leaves the memory in the driver's slab until the
+/// kernel is done, and asks the kernel to stop.
+#[must_use = "an operation does nothing unless it is awaited"]
+pub(crate) struct Op<K: Kind> {
+    driver: DriverRef,
+    state: State<K>,
+}
+
+enum State<K: Kind> {
+    NotStarted(K, K::Memory),
+    Submitted(K, OpKey),
+    Done,
+}
+
+/// Nothing is ever pinned: the kernel's memory is in the slab.
+impl<K: Kind> Unpin for Op<K> {}
+
+impl<K: Kind> Op<K> {
+    pub(crate) fn new(driver: DriverRef, kind: K, memory: K::Memory) -> Self {
+        Self { driver, state: State::NotStarted(kind, memory) }
+    }
+
+    fn start(&mut self, kind: K, memory: K::Memory, cx: &Context<'_>) -> Poll<K::Output> {
+        let waker = cx.waker().clone();
+        let submitted = self.driver.borrow_mut().submit(&kind, one_shot::<K>(memory), waker);
+        match submitted {
+            Ok(key) => {
+                self.state = State::Submitted(kind, key);
+                Poll::Pending
+            }
+            Err((slot, _waker)) => {
+                Poll::Ready(kind.complete(Outcome::gone(), slot.into_memory::<K::Memory>()))
+            }
+        }
+    }
+
+    fn finish(&mut self, kind: K, key: OpKey, cx: &Context<'_>) -> Poll<K::Output> {
+        let polled = self.driver.borrow_mut().poll(key, cx.waker());
+        match polled {
+            Polled::Ready { outcome, slot, .. } => {
+                let slot = slot.expect("an operation's one result is its last");
+                return Poll::Ready(kind.complete(outcome, slot.into_memory::<K::Memory>()));
+            }
+            Polled::Pending => {}
+            Polled::NeedsWaker => {
+                let waker = cx.waker().clone();
+                let replaced = self.driver.borrow_mut().set_waker(key, waker);
+                drop(replaced);
+            }
+            // Its memory was leaked with the driver: there is no output to make. The worker
+            // that owned the task is gone as well, so nobody waits in vain but by hand.
+            Polled::Gone => {}
+        }
+        self.state = State::Submitted(kind, key);
+        Poll::Pending
+    }
+}
+
+impl<K: Kind> Future for Op<K> {
+    type Output = K::Output;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<K::Output> {
+        let this = self.get_mut();
+        match std::mem::replace(&mut this.state, State::Done) {
+            State::NotStarted(kind, memory) => this.start(kind, memory, cx),
+            State::Submitted(kind, key) => this.finish(kind, key, cx),
+            State::Done => panic!("an operation was polled after it had completed"),
+        }
+    }
+}
+
+impl<K: Kind> Drop for Op<K> {
+    fn drop(&mut self) {
+        if let State::Submitted(_, key) = self.state {
+            let left = self.driver.borrow_mut().ignore(key);
+            // Buffers and wakers are user code: dropped after the borrow has ended.
+            drop(left);
+        }
+    }
+}
+
+impl<K: Kind> std::fmt::Debug for Op<K> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self.state {
+            State::NotStarted(..) => "Op(not started)",
+            State::Submitted(..) => "Op(submitted)",
+            State::Done => "Op(done)",
+        })
+    }
+}

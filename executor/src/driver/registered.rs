@@ -1,0 +1,84 @@
+//! What is registered with the ring: the pool's memory, buffer groups, the eventfd.
+//!
+//! # Safety
+//!
+//! Registered memory is kept mapped by the driver until after the ring is closed; a buffer group
+//! is kept by its owner, who unregisters it before unmapping it.
+#![allow(unsafe_code, reason = "registers memory with the ring")]
+
+use std::any::Any;
+use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd};
+use std::sync::Arc;
+
+use super::Driver;
+use crate::ring::buf_ring::BufRingMemory;
+
+impl Driver {
+    /// Makes the pool's buffers known to the ring and returns under which identity; `None` where
+    /// there is no ring, another pool is registered already, or too little memory may be locked.
+    pub(crate) fn register_pool(
+        &mut self,
+        memory: Arc<dyn Any + Send + Sync>,
+        ranges: &[libc::iovec],
+    ) -> Option<usize> {
+        let ring = self.backend.as_ref()?.ring()?;
+        // SAFETY: the driver keeps the memory below, and drops it after the ring.
+        unsafe { ring.register_buffers(ranges) }.ok()?;
+        self.registered.push(memory);
+        Some(self.identity())
+    }
+
+    /// Registers the memory of a buffer group and returns the group's identity.
+    ///
+    /// # Safety
+    ///
+    /// - `memory` stays mapped until `unregister_group` has been called for it, or the driver is
+    ///   closed.
+    ///
+    /// # Errors
+    ///
+    /// The kernel's answer (`EINVAL` before Linux 5.19); `Unsupported` where there is no ring.
+    pub(crate) unsafe fn register_group(&mut self, memory: &BufRingMemory) -> io::Result<u16> {
+        let group = self.next_group()?;
+        let ring = self
+            .backend
+            .as_ref()
+            .and_then(super::Backend::ring)
+            .ok_or_else(|| io::Error::from(io::ErrorKind::Unsupported))?;
+        // SAFETY: the caller promises to keep the memory mapped.
+        unsafe { ring.register_buf_ring(memory, group) }?;
+        Ok(group)
+    }
+
+    /// Takes a buffer group back from the kernel.
+    pub(crate) fn unregister_group(&mut self, group: u16) {
+        if let Some(ring) = self.backend.as_ref().and_then(super::Backend::ring) {
+            // It fails only for a group that is not registered.
+            let _ = ring.unregister_buf_ring(group);
+        }
+    }
+
+    /// Lets the kernel's helper threads run on `cores`. Refused (before Linux 5.14), they share
+    /// the worker's own core, which costs speed but nothing else.
+    pub(crate) fn place_helpers(&self, cores: &[usize]) {
+        let ring = self.backend.as_ref().and_then(super::Backend::ring);
+        if let (Some(ring), Some(set)) = (ring, crate::sys::affinity::cpu_set(cores)) {
+            let _ = ring.place_helpers(&set);
+        }
+    }
+
+    /// Asks for `eventfd` to be signalled whenever a completion is due.
+    ///
+    /// # Errors
+    ///
+    /// The kernel's answer; `Unsupported` where there is no ring.
+    pub(crate) fn register_eventfd(&self, eventfd: BorrowedFd<'_>) -> io::Result<()> {
+        let ring = self
+            .backend
+            .as_ref()
+            .and_then(super::Backend::ring)
+            .ok_or_else(|| io::Error::from(io::ErrorKind::Unsupported))?;
+        ring.register_eventfd(eventfd.as_raw_fd())
+    }
+}

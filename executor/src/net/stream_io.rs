@@ -1,0 +1,241 @@
+//! The `futures_io` traits over a stream.
+
+use std::future::Future;
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use futures_io::{AsyncBufRead, AsyncRead, AsyncWrite};
+
+use super::stream::{Recv, Send};
+use super::{TcpStream, UnixStream};
+use crate::buf::{BufResult, IoBuf, IoBufMut};
+
+const BUFFER_LEN: usize = 16 * 1024;
+
+/// A stream socket; what [`StreamIo`] wraps.
+pub trait StreamSocket: sealed::Sealed + Unpin {
+    #[doc(hidden)]
+    fn start_recv<B: IoBufMut>(&self, buf: B) -> Recv<B>;
+    #[doc(hidden)]
+    fn start_send<B: IoBuf>(&self, buf: B, skip: usize) -> Send<B>;
+    #[doc(hidden)]
+    fn start_shutdown(&self) -> Pin<Box<dyn Future<Output = io::Result<()>>>>;
+}
+
+mod sealed {
+    pub trait Sealed {}
+    impl Sealed for super::TcpStream {}
+    impl Sealed for super::UnixStream {}
+}
+
+macro_rules! stream_socket {
+    ($name:ident) => {
+        impl StreamSocket for $name {
+            fn start_recv<B: IoBufMut>(&self, buf: B) -> Recv<B> {
+                self.stream.recv(buf)
+            }
+
+            fn start_send<B: IoBuf>(&self, buf: B, skip: usize) -> Send<B> {
+                self.stream.send(buf, skip)
+            }
+
+            fn start_shutdown(&self) -> Pin<Box<dyn Future<Output = io::Result<()>>>> {
+                let stream = self.stream.clone();
+                Box::pin(async move { stream.shutdown(std::net::Shutdown::Write).await })
+            }
+        }
+    };
+}
+
+stream_socket!(TcpStream);
+stream_socket!(UnixStream);
+
+/// Gives a stream the `futures_io` traits, and with them every library that is written for
+/// those, through a buffer of 16 KiB each way: such traits lend buffers, which a completion
+/// cannot keep.
+///
+/// Written bytes go out when the buffer is full or [`poll_flush`](AsyncWrite::poll_flush) is
+/// called; bytes that were not flushed are lost when this is dropped.
+pub struct StreamIo<S> {
+    stream: S,
+    read: ReadState,
+    write: WriteState,
+    shutdown: Option<Pin<Box<dyn Future<Output = io::Result<()>>>>>,
+}
+
+enum ReadState {
+    /// Bytes from the mark on have not been consumed.
+    Ready(Vec<u8>, usize),
+    Receiving(Recv<Vec<u8>>),
+    /// Between two states only.
+    Moved,
+}
+
+enum WriteState {
+    /// Bytes to send.
+    Buffered(Vec<u8>),
+    /// The buffer is under way; so many bytes were sent before.
+    Sending(Send<Vec<u8>>, usize),
+    /// Between two states only.
+    Moved,
+}
+
+impl<S: StreamSocket> StreamIo<S> {
+    /// Wraps a stream.
+    #[must_use]
+    pub fn new(stream: S) -> Self {
+        Self {
+            stream,
+            read: ReadState::Ready(Vec::with_capacity(BUFFER_LEN), 0),
+            write: WriteState::Buffered(Vec::with_capacity(BUFFER_LEN)),
+            shutdown: None,
+        }
+    }
+
+    /// Borrows the stream.
+    #[must_use]
+    pub fn get_ref(&self) -> &S {
+        &self.stream
+    }
+
+    fn poll_filled(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        loop {
+            match std::mem::replace(&mut self.read, ReadState::Moved) {
+                ReadState::Ready(bytes, at) if at < bytes.len() => {
+                    self.read = ReadState::Ready(bytes, at);
+                    return Poll::Ready(Ok(()));
+                }
+                ReadState::Ready(mut bytes, _) => {
+                    bytes.clear();
+                    self.read = ReadState::Receiving(self.stream.start_recv(bytes));
+                }
+                ReadState::Receiving(mut recv) => {
+                    let Poll::Ready((result, mut bytes)) = Pin::new(&mut recv).poll(cx) else {
+                        self.read = ReadState::Receiving(recv);
+                        return Poll::Pending;
+                    };
+                    if result.is_err() {
+                        bytes.clear();
+                    }
+                    self.read = ReadState::Ready(bytes, 0);
+                    return Poll::Ready(result.map(drop));
+                }
+                ReadState::Moved => unreachable!("every arm puts a state back"),
+            }
+        }
+    }
+
+    fn poll_sent(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        loop {
+            match std::mem::replace(&mut self.write, WriteState::Moved) {
+                WriteState::Buffered(bytes) if bytes.is_empty() => {
+                    self.write = WriteState::Buffered(bytes);
+                    return Poll::Ready(Ok(()));
+                }
+                WriteState::Buffered(bytes) => {
+                    self.write = WriteState::Sending(self.stream.start_send(bytes, 0), 0);
+                }
+                WriteState::Sending(mut send, before) => {
+                    let Poll::Ready(sent) = Pin::new(&mut send).poll(cx) else {
+                        self.write = WriteState::Sending(send, before);
+                        return Poll::Pending;
+                    };
+                    ready!(self.after_send(sent, before))?;
+                }
+                WriteState::Moved => unreachable!("every arm puts a state back"),
+            }
+        }
+    }
+
+    /// Goes on behind what was sent, or empties the buffer.
+    fn after_send(
+        &mut self,
+        (result, mut bytes): BufResult<usize, Vec<u8>>,
+        before: usize,
+    ) -> Poll<io::Result<()>> {
+        let error = match result {
+            Ok(0) => Some(io::ErrorKind::WriteZero.into()),
+            Ok(count) if before + count < bytes.len() => {
+                let done = before + count;
+                self.write = WriteState::Sending(self.stream.start_send(bytes, done), done);
+                return Poll::Ready(Ok(()));
+            }
+            Ok(_) => None,
+            Err(error) => Some(error),
+        };
+        bytes.clear();
+        self.write = WriteState::Buffered(bytes);
+        Poll::Ready(error.map_or(Ok(()), Err))
+    }
+}
+
+impl<S: StreamSocket> AsyncBufRead for StreamIo<S> {
+    fn poll_fill_buf(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<&[u8]>> {
+        let this = self.get_mut();
+        ready!(this.poll_filled(cx))?;
+        match &this.read {
+            ReadState::Ready(bytes, at) => Poll::Ready(Ok(&bytes[*at..])),
+            _ => unreachable!("a filled buffer is ready"),
+        }
+    }
+
+    fn consume(mut self: Pin<&mut Self>, count: usize) {
+        if let ReadState::Ready(bytes, at) = &mut self.read {
+            *at = (*at + count).min(bytes.len());
+        }
+    }
+}
+
+impl<S: StreamSocket> AsyncRead for StreamIo<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut [u8],
+    ) -> Poll<io::Result<usize>> {
+        let available = ready!(self.as_mut().poll_fill_buf(cx))?;
+        let count = available.len().min(buf.len());
+        buf[..count].copy_from_slice(&available[..count]);
+        self.consume(count);
+        Poll::Ready(Ok(count))
+    }
+}
+
+impl<S: StreamSocket> AsyncWrite for StreamIo<S> {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
+        let full = matches!(&this.write, WriteState::Buffered(bytes) if bytes.len() >= BUFFER_LEN);
+        if full || !matches!(this.write, WriteState::Buffered(_)) {
+            ready!(this.poll_sent(cx))?;
+        }
+        let WriteState::Buffered(bytes) = &mut this.write else {
+            unreachable!("what was sent leaves an empty buffer")
+        };
+        let count = buf.len().min(BUFFER_LEN - bytes.len());
+        bytes.extend_from_slice(&buf[..count]);
+        Poll::Ready(Ok(count))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.get_mut().poll_sent(cx)
+    }
+
+    fn poll_close(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        ready!(this.poll_sent(cx))?;
+        let shutdown = this.shutdown.get_or_insert_with(|| this.stream.start_shutdown());
+        let result = ready!(shutdown.as_mut().poll(cx));
+        this.shutdown = None;
+        Poll::Ready(result)
+    }
+}
+
+impl<S: std::fmt::Debug> std::fmt::Debug for StreamIo<S> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("StreamIo").field("stream", &self.stream).finish_non_exhaustive()
+    }
+}

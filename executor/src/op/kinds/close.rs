@@ -1,0 +1,56 @@
+//! Closing a descriptor.
+//!
+//! # Safety
+//!
+//! The request has no pointer. The memory owns the descriptor until a completion says that the
+//! kernel has closed it, so that it is closed exactly once, whatever happens to the future.
+#![allow(unsafe_code, reason = "implements Kind")]
+
+use std::io;
+use std::os::fd::{AsRawFd, IntoRawFd, OwnedFd};
+
+use crate::buf::Erased;
+use crate::op::{Dispose, Kind, Outcome, Request};
+
+/// Closes a descriptor and reports what close(2) says.
+#[derive(Debug)]
+pub(crate) struct Close;
+
+/// A descriptor on its way out; empty once the kernel has closed it.
+#[derive(Debug)]
+pub(crate) struct Closing(Option<OwnedFd>);
+
+impl Closing {
+    pub(crate) fn new(fd: OwnedFd) -> Self {
+        Self(Some(fd))
+    }
+
+    /// Gives the descriptor up, unless the request was cancelled before it ran. Linux closes a
+    /// descriptor even when close(2) reports an error.
+    fn settle(&mut self, outcome: Outcome) {
+        if outcome.result != -libc::ECANCELED
+            && let Some(fd) = self.0.take()
+        {
+            let _ = fd.into_raw_fd();
+        }
+    }
+}
+
+// SAFETY: there is no pointer; the memory owns the descriptor until it is closed.
+unsafe impl Kind for Close {
+    type Memory = Closing;
+    type Output = io::Result<()>;
+
+    const DISPOSE: Dispose =
+        |memory: &mut Erased, outcome| memory.get_mut::<Closing>().settle(outcome);
+
+    fn request(&self, memory: &mut Closing, _owner: usize) -> Request {
+        let fd = memory.0.as_ref().expect("a descriptor is closed once").as_raw_fd();
+        Request::Close { fd }
+    }
+
+    fn complete(self, outcome: Outcome, mut memory: Closing) -> Self::Output {
+        memory.settle(outcome);
+        outcome.into_result().map(drop)
+    }
+}

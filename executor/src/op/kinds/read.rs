@@ -1,0 +1,50 @@
+//! Positional read into one buffer.
+//!
+//! # Safety
+//!
+//! The request points to the buffer, whose bytes do not move (`IoBufMut`).
+#![allow(unsafe_code, reason = "implements Kind")]
+
+use crate::buf::{BufResult, IoBufMut};
+use crate::op::request::request_len;
+use crate::op::{Kind, Outcome, Request, SharedFd};
+
+/// Reads at `offset` into `B`.
+#[derive(Debug)]
+pub(crate) struct Read<B> {
+    pub(crate) offset: u64,
+    buffer: std::marker::PhantomData<fn() -> B>,
+}
+
+impl<B> Read<B> {
+    pub(crate) fn new(offset: u64) -> Self {
+        Self { offset, buffer: std::marker::PhantomData }
+    }
+}
+
+// SAFETY: the only pointer is the buffer's, stable by the contract of IoBufMut, and the length
+// is its capacity; the memory holds the descriptor.
+unsafe impl<B: IoBufMut> Kind for Read<B> {
+    type Memory = (B, SharedFd);
+    type Output = BufResult<usize, B>;
+
+    fn request(&self, (buf, fd): &mut Self::Memory, owner: usize) -> Request {
+        Request::Read {
+            fd: fd.raw(),
+            len: request_len(buf.capacity()),
+            fixed: buf.fixed_index(owner),
+            ptr: buf.stable_mut_ptr(),
+            offset: self.offset,
+        }
+    }
+
+    fn complete(self, outcome: Outcome, (mut buf, _): Self::Memory) -> Self::Output {
+        let result = outcome.into_result().map(|count| {
+            let count = count as usize;
+            // SAFETY: the kernel has written `count` bytes, at most the capacity it was given.
+            unsafe { buf.set_init(count) };
+            count
+        });
+        (result, buf)
+    }
+}

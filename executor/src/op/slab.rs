@@ -1,0 +1,208 @@
+//! The slab of operations: owns each operation's memory from before it is submitted until after
+//! its last completion.
+
+use std::collections::VecDeque;
+use std::task::Waker;
+
+use slab::Slab;
+
+use super::lifecycle::Lifecycle;
+use super::{Dispose, Outcome};
+use crate::buf::Erased;
+
+/// Names an operation: slot in the low half, generation above it, the top bit clear.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct OpKey(u64);
+
+/// User data with this bit set belongs to the driver itself.
+pub(crate) const CONTROL: u64 = 1 << 63;
+
+impl OpKey {
+    fn new(slot: usize, generation: u32) -> Self {
+        let slot = u32::try_from(slot).expect("slots are bounded by live futures, far below 2^32");
+        Self(u64::from(slot) | u64::from(generation) << 32)
+    }
+
+    /// Reads a key from a completion's user data.
+    pub(crate) fn from_user_data(user_data: u64) -> Option<Self> {
+        (user_data & CONTROL == 0).then_some(Self(user_data))
+    }
+
+    pub(crate) fn user_data(self) -> u64 {
+        self.0
+    }
+
+    fn slot(self) -> usize {
+        usize::try_from(self.0 & u64::from(u32::MAX)).expect("32 bits fit a usize on Linux")
+    }
+
+    fn generation(self) -> u32 {
+        u32::try_from(self.0 >> 32).expect("the upper half has 32 bits")
+    }
+}
+
+/// What a slot keeps of results that have arrived.
+#[derive(Debug)]
+pub(crate) enum Results {
+    /// At most one result.
+    One(Option<Outcome>),
+    /// The ready queue of a multishot operation.
+    Many(VecDeque<Outcome>),
+}
+
+impl Results {
+    fn push(&mut self, outcome: Outcome) {
+        match self {
+            Self::One(result) => *result = Some(outcome),
+            Self::Many(results) => results.push_back(outcome),
+        }
+    }
+
+    fn pop(&mut self) -> Option<Outcome> {
+        match self {
+            Self::One(result) => result.take(),
+            Self::Many(results) => results.pop_front(),
+        }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        match self {
+            Self::One(result) => usize::from(result.is_some()),
+            Self::Many(results) => results.len(),
+        }
+    }
+}
+
+/// One operation.
+#[derive(Debug)]
+pub(crate) struct Slot {
+    generation: u32,
+    /// Changed by the driver alone, through the table in `lifecycle`.
+    pub(crate) lifecycle: Lifecycle,
+    /// A multishot operation whose cancel has been sent because its ready queue is full.
+    pub(crate) paused: bool,
+    pub(crate) waker: Option<Waker>,
+    pub(crate) results: Results,
+    pub(crate) memory: Erased,
+    pub(crate) dispose: Dispose,
+}
+
+impl Slot {
+    pub(crate) fn new(memory: Erased, dispose: Dispose, results: Results) -> Self {
+        Self {
+            generation: 0,
+            lifecycle: Lifecycle::Queued,
+            paused: false,
+            waker: None,
+            results,
+            memory,
+            dispose,
+        }
+    }
+
+    pub(crate) fn push_result(&mut self, outcome: Outcome) {
+        self.results.push(outcome);
+    }
+
+    pub(crate) fn pop_result(&mut self) -> Option<Outcome> {
+        self.results.pop()
+    }
+
+    /// Takes the memory out, for the output that is made of it.
+    pub(crate) fn into_memory<T: 'static>(mut self) -> T {
+        debug_assert!(!self.lifecycle.is_in_flight(), "the backend may still touch the memory");
+        let empty = Erased::new(());
+        self.dispose = |_, _| {};
+        std::mem::replace(&mut self.memory, empty).take()
+    }
+
+    /// Drops a result that nobody takes.
+    pub(crate) fn dispose_of(&mut self, outcome: Outcome) {
+        (self.dispose)(&mut self.memory, outcome);
+    }
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        while let Some(outcome) = self.results.pop() {
+            self.dispose_of(outcome);
+        }
+    }
+}
+
+/// The operations of one driver.
+#[derive(Debug, Default)]
+pub(crate) struct OpSlab {
+    slots: Slab<Slot>,
+    /// Generation of the next slot: unique among 2^31 operations, so that a key that outlives its
+    /// operation never names another one.
+    generation: u32,
+    high_water: usize,
+}
+
+impl OpSlab {
+    pub(crate) fn insert(&mut self, mut slot: Slot) -> OpKey {
+        slot.generation = self.generation;
+        self.generation = self.generation.wrapping_add(1) & (u32::MAX >> 1);
+        let generation = slot.generation;
+        let key = OpKey::new(self.slots.insert(slot), generation);
+        self.high_water = self.high_water.max(self.slots.len());
+        key
+    }
+
+    pub(crate) fn get_mut(&mut self, key: OpKey) -> Option<&mut Slot> {
+        self.slots.get_mut(key.slot()).filter(|slot| slot.generation == key.generation())
+    }
+
+    pub(crate) fn remove(&mut self, key: OpKey) -> Option<Slot> {
+        self.get_mut(key)?;
+        Some(self.slots.remove(key.slot()))
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.slots.len()
+    }
+
+    pub(crate) fn high_water(&self) -> usize {
+        self.high_water
+    }
+
+    /// Lists the operations whose memory the backend may touch.
+    pub(crate) fn in_flight(&self) -> Vec<OpKey> {
+        self.slots
+            .iter()
+            .filter(|(_, slot)| slot.lifecycle.is_in_flight())
+            .map(|(index, slot)| OpKey::new(index, slot.generation))
+            .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn slot() -> Slot {
+        Slot::new(Erased::new(()), |_, _| {}, Results::One(None))
+    }
+
+    #[test]
+    fn a_key_does_not_name_the_next_operation_in_its_slot() {
+        let mut slab = OpSlab::default();
+        let first = slab.insert(slot());
+        assert!(slab.remove(first).is_some());
+        let second = slab.insert(slot());
+        assert_eq!(first.slot(), second.slot());
+        assert!(slab.get_mut(first).is_none());
+        assert!(slab.remove(first).is_none());
+        assert!(slab.get_mut(second).is_some());
+    }
+
+    #[test]
+    fn generations_wrap_below_the_control_bit() {
+        let mut slab = OpSlab { generation: u32::MAX >> 1, ..OpSlab::default() };
+        let last = slab.insert(slot());
+        assert_eq!(last.user_data() & CONTROL, 0);
+        let next = slab.insert(slot());
+        assert_eq!(next.generation(), 0);
+    }
+}

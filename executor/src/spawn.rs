@@ -1,0 +1,126 @@
+//! Spawning onto the current worker, and giving way to its other tasks.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use crate::blocking::BlockingHandle;
+use crate::executor::own_blocking_pool;
+use crate::task::{JoinHandle, RemoteSpawner};
+use crate::worker::{Stats, context};
+
+/// Adds a task to the current worker.
+///
+/// # Panics
+///
+/// Panics outside of a worker.
+///
+/// # Examples
+///
+/// ```
+/// # #[corelane::main]
+/// # async fn main() {
+/// let task = corelane::spawn_local(async { 2 + 2 });
+/// assert_eq!(task.await.unwrap(), 4);
+/// # }
+/// ```
+#[track_caller]
+pub fn spawn_local<F>(future: F) -> JoinHandle<F::Output>
+where
+    F: Future + 'static,
+{
+    context::current().local.spawn(future)
+}
+
+/// Runs `work` on a thread that may block, off the workers' cores where there are others.
+///
+/// The pool is bounded: where all its threads are busy and its queue is full, the work starts its
+/// way when the handle is polled. A panic of the work reaches who awaits the handle. The handle
+/// can be awaited on any executor.
+///
+/// # Panics
+///
+/// Panics outside of a worker.
+///
+/// # Cancel safety
+///
+/// Dropping the handle cancels work that has not started; other work goes on to its end.
+#[track_caller]
+pub fn spawn_blocking<T, W>(work: W) -> BlockingHandle<T>
+where
+    T: Send + 'static,
+    W: FnOnce() -> T + Send + 'static,
+{
+    context::current().blocking(own_blocking_pool).spawn(work)
+}
+
+/// Returns a handle with which other threads spawn onto the current worker.
+///
+/// # Panics
+///
+/// Panics outside of a worker.
+#[must_use]
+#[track_caller]
+pub fn spawner() -> RemoteSpawner {
+    context::current().local.spawner()
+}
+
+/// Returns the number of the current worker in its executor; zero for a worker of its own.
+///
+/// # Panics
+///
+/// Panics outside of a worker.
+#[must_use]
+#[track_caller]
+pub fn current_worker() -> usize {
+    context::current().index.get()
+}
+
+/// Returns the counters of the current worker.
+///
+/// # Panics
+///
+/// Panics outside of a worker.
+#[must_use]
+#[track_caller]
+pub fn stats() -> Stats {
+    context::current().stats()
+}
+
+/// Says whether the running task has had its share: completions are waiting, or
+/// [`Config::reap_interval`](crate::Config::reap_interval) has passed since the worker last
+/// looked for some. False outside of a worker.
+///
+/// A long computation asks now and then, and awaits [`yield_now`] when the answer is yes.
+#[must_use]
+pub fn need_preempt() -> bool {
+    context::try_with(|core| core.need_preempt()).unwrap_or(false)
+}
+
+/// Lets the other tasks of the worker run before the caller goes on.
+///
+/// # Cancel safety
+///
+/// Nothing is lost.
+pub fn yield_now() -> YieldNow {
+    YieldNow { yielded: false }
+}
+
+/// The future of [`yield_now`].
+#[derive(Debug)]
+#[must_use = "a yield does nothing unless it is awaited"]
+pub struct YieldNow {
+    yielded: bool,
+}
+
+impl Future for YieldNow {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        if std::mem::replace(&mut self.yielded, true) {
+            return Poll::Ready(());
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+}

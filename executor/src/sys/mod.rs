@@ -1,0 +1,125 @@
+//! The system calls that the ring does not make, and the only conversion of an errno.
+//!
+//! # Safety
+//!
+//! Every call here passes memory that outlives it and checks what it returns.
+#![allow(unsafe_code, reason = "system calls without a safe wrapper in std")]
+
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+
+use signal_hook_registry::SigId;
+
+pub(crate) mod affinity;
+pub(crate) mod mmap;
+pub(crate) mod sendfile;
+
+/// Converts the result of an operation: a negative one is an errno.
+pub(crate) fn result(value: i32) -> io::Result<u32> {
+    u32::try_from(value).map_err(|_| io::Error::from_raw_os_error(value.wrapping_neg()))
+}
+
+/// Converts the return value of a libc call that reports through errno.
+pub(crate) fn check(value: libc::c_int) -> io::Result<libc::c_int> {
+    if value < 0 { Err(io::Error::last_os_error()) } else { Ok(value) }
+}
+
+/// Takes the ownership of a descriptor that an operation has just made.
+///
+/// # Safety
+///
+/// - `fd` is open and nothing else owns it.
+pub(crate) unsafe fn own_fd(fd: RawFd) -> OwnedFd {
+    // SAFETY: the caller promises that `fd` is open and not owned.
+    unsafe { OwnedFd::from_raw_fd(fd) }
+}
+
+/// An eventfd, non-blocking and closed on exec.
+#[derive(Debug)]
+pub(crate) struct EventFd(File);
+
+impl EventFd {
+    pub(crate) fn new() -> io::Result<Self> {
+        // SAFETY: eventfd takes no memory.
+        let fd = check(unsafe { libc::eventfd(0, libc::EFD_CLOEXEC | libc::EFD_NONBLOCK) })?;
+        // SAFETY: the call has just made this descriptor.
+        Ok(Self(File::from(unsafe { own_fd(fd) })))
+    }
+
+    pub(crate) fn into_fd(self) -> OwnedFd {
+        self.0.into()
+    }
+
+    /// Makes the eventfd readable. A counter that is full is readable already.
+    pub(crate) fn signal(&self) {
+        let _ = (&self.0).write(&1u64.to_ne_bytes());
+    }
+
+    /// Makes the eventfd unreadable until the next signal.
+    pub(crate) fn drain(&self) {
+        let _ = (&self.0).read(&mut [0; 8]);
+    }
+
+    pub(crate) fn as_fd(&self) -> BorrowedFd<'_> {
+        std::os::fd::AsFd::as_fd(&self.0)
+    }
+
+    pub(crate) fn raw(&self) -> RawFd {
+        self.0.as_raw_fd()
+    }
+}
+
+/// Lets `signal` write a byte to `sender`, a non-blocking socket, until it is unregistered.
+///
+/// # Errors
+///
+/// Those of sigaction(2).
+///
+/// # Panics
+///
+/// Panics for a signal that cannot be caught.
+pub(crate) fn on_signal(signal: i32, sender: OwnedFd) -> io::Result<SigId> {
+    let write = move || {
+        let byte = 1u8;
+        // A full socket is readable already.
+        // SAFETY: `byte` is a local; the closure owns the socket. write(2) is safe in a handler.
+        let _ = unsafe { libc::write(sender.as_raw_fd(), (&raw const byte).cast(), 1) };
+    };
+    // SAFETY: the action makes one async-signal-safe call and touches only what it owns; errno
+    // is saved and restored by the registry.
+    unsafe { signal_hook_registry::register(signal, write) }
+}
+
+/// Returns the soft limits of locked memory in bytes and of open files.
+pub(crate) fn limits() -> [Option<u64>; 2] {
+    [libc::RLIMIT_MEMLOCK, libc::RLIMIT_NOFILE].map(|resource| {
+        let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+        // SAFETY: `limit` is a valid rlimit for the duration of the call.
+        check(unsafe { libc::getrlimit(resource, &raw mut limit) }).ok().map(|_| limit.rlim_cur)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_negative_result_is_an_errno() {
+        assert_eq!(result(-9).unwrap_err().raw_os_error(), Some(9));
+        assert_eq!(result(-125).unwrap_err().raw_os_error(), Some(125));
+        assert_eq!(result(0).unwrap(), 0);
+        assert_eq!(result(i32::MAX).unwrap(), i32::MAX as u32);
+    }
+
+    #[test]
+    fn an_eventfd_is_drained_and_signalled() {
+        let event = EventFd::new().unwrap();
+        event.drain();
+        event.signal();
+        event.signal();
+        let mut value = [0; 8];
+        assert_eq!((&event.0).read(&mut value).unwrap(), 8);
+        assert_eq!(u64::from_ne_bytes(value), 2);
+    }
+}

@@ -1,0 +1,79 @@
+//! sendfile(2), and the question whether a file's pages are resident.
+//!
+//! # Safety
+//!
+//! The calls touch only locals that outlive them.
+#![allow(unsafe_code, reason = "sendfile and cachestat have no safe wrapper in std")]
+
+use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd};
+
+const PAGE: u64 = 4096;
+/// cachestat(2), Linux 6.5; the same number on every architecture.
+const SYS_CACHESTAT: libc::c_long = 451;
+
+/// Sends up to `len` bytes at `offset` of `file` into `socket` without copying them.
+///
+/// A short count means that the socket's buffer is full; `WouldBlock` that it was full at once.
+pub(crate) fn sendfile(
+    socket: BorrowedFd<'_>,
+    file: BorrowedFd<'_>,
+    offset: u64,
+    len: usize,
+) -> io::Result<usize> {
+    let mut offset =
+        libc::off_t::try_from(offset).map_err(|_| io::Error::from_raw_os_error(libc::EOVERFLOW))?;
+    // SAFETY: `offset` is a local that outlives the call; the descriptors are borrowed for it.
+    let sent = unsafe {
+        libc::sendfile(socket.as_raw_fd(), file.as_raw_fd(), &raw mut offset, len)
+    };
+    usize::try_from(sent).map_err(|_| io::Error::last_os_error())
+}
+
+#[repr(C)]
+struct CachestatRange {
+    off: u64,
+    len: u64,
+}
+
+#[repr(C)]
+#[derive(Default)]
+struct Cachestat {
+    nr_cache: u64,
+    nr_dirty: u64,
+    nr_writeback: u64,
+    nr_evicted: u64,
+    nr_recently_evicted: u64,
+}
+
+/// Says whether every page of the range is in the page cache: `None` where the kernel or the
+/// file system cannot tell.
+pub(crate) fn is_resident(file: BorrowedFd<'_>, offset: u64, len: u64) -> Option<bool> {
+    let range = CachestatRange { off: offset, len };
+    let mut stat = Cachestat::default();
+    // SAFETY: both structures are locals of the layout that cachestat(2) asks for.
+    let answer = unsafe {
+        libc::syscall(SYS_CACHESTAT, file.as_raw_fd(), &raw const range, &raw mut stat, 0)
+    };
+    if answer != 0 {
+        return None;
+    }
+    let first = offset / PAGE;
+    let last = offset.saturating_add(len).div_ceil(PAGE);
+    Some(stat.nr_cache >= last - first)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+    use std::os::fd::AsFd;
+
+    use super::*;
+
+    #[test]
+    fn freshly_written_pages_are_resident() {
+        let mut file = tempfile::tempfile().unwrap();
+        file.write_all(&[7; 10_000]).unwrap();
+        assert_ne!(is_resident(file.as_fd(), 100, 9_000), Some(false));
+    }
+}

@@ -1,0 +1,109 @@
+//! Spawning on a worker from another thread.
+#![allow(
+    unsafe_code,
+    reason = "publishes a task to another thread; pins a future inside a task"
+)]
+
+use std::fmt;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use super::cell::TaskCell;
+use super::error::SpawnError;
+use super::join::JoinHandle;
+use crate::mailbox::SpawnBox;
+use crate::mailbox::shim::Arc;
+
+/// Spawns tasks on one worker, from any thread.
+///
+/// It does not keep the worker alive.
+#[derive(Clone)]
+pub struct RemoteSpawner {
+    spawns: Arc<SpawnBox>,
+}
+
+impl RemoteSpawner {
+    /// Spawns a task: `closure` is called on the worker, and the future that it makes never leaves
+    /// it. Nothing waits: a parked worker is kicked.
+    ///
+    /// # Errors
+    ///
+    /// The closure comes back, uncalled, when the worker's mailbox is full of spawns, or when the
+    /// worker has shut down. A worker that shuts down later drops the closure on its own thread,
+    /// and the handle resolves to [`JoinError::is_worker_gone`](super::JoinError::is_worker_gone).
+    pub fn spawn<C, Fut>(&self, closure: C) -> Result<JoinHandle<Fut::Output>, SpawnError<C>>
+    where
+        C: FnOnce() -> Fut + Send + 'static,
+        Fut: Future + 'static,
+        Fut::Output: Send + 'static,
+    {
+        if let Err(refused) = self.spawns.reserve() {
+            return Err(SpawnError::new(refused, closure));
+        }
+        let task = TaskCell::allocate(Lazy::Closure(Some(closure)), self.spawns.block());
+        // SAFETY: the task is new, so its link is in no list; the reference that is meant for the
+        // registry keeps it until the owner takes it. Everything in it that the owner will use is
+        // `Send`: the closure, and the output for the way back.
+        match unsafe { self.spawns.push(task.link()) } {
+            // SAFETY: the handle's reference is given out once; the type is that of the future.
+            Ok(()) => Ok(unsafe { JoinHandle::new(task) }),
+            Err(refused) => {
+                // SAFETY: a refused task was seen by nobody.
+                let lazy = unsafe { TaskCell::<Lazy<C, Fut>>::into_future(task) };
+                Err(SpawnError::new(refused, lazy.into_closure()))
+            }
+        }
+    }
+
+    pub(super) fn new(spawns: Arc<SpawnBox>) -> Self {
+        Self { spawns }
+    }
+}
+
+impl fmt::Debug for RemoteSpawner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RemoteSpawner").finish_non_exhaustive()
+    }
+}
+
+/// A future that is made by its first poll.
+enum Lazy<C, Fut> {
+    /// `None` while the closure is called, and for ever when it panicked.
+    Closure(Option<C>),
+    Future(Fut),
+}
+
+impl<C, Fut> Lazy<C, Fut> {
+    /// The closure of a `Lazy` that was not polled.
+    fn into_closure(self) -> C {
+        match self {
+            Self::Closure(Some(closure)) => closure,
+            Self::Closure(None) | Self::Future(_) => unreachable!("it was never polled"),
+        }
+    }
+}
+
+impl<C, Fut> Future for Lazy<C, Fut>
+where
+    C: FnOnce() -> Fut,
+    Fut: Future,
+{
+    type Output = Fut::Output;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Fut::Output> {
+        // SAFETY: only the future is pinned: it is never moved, and dropped where it lies. The
+        // closure is not pinned: it is moved out to be called.
+        let this = unsafe { self.get_unchecked_mut() };
+        if let Self::Closure(closure) = this {
+            let closure = closure
+                .take()
+                .expect("polled again after its closure panicked");
+            *this = Self::Future(closure());
+        }
+        let Self::Future(future) = this else {
+            unreachable!("made above")
+        };
+        // SAFETY: see above.
+        unsafe { Pin::new_unchecked(future) }.poll(cx)
+    }
+}

@@ -1,0 +1,111 @@
+//! Wakers: a counted reference to a task, for any thread and any time.
+#![allow(unsafe_code, reason = "a raw waker's data pointer is a task")]
+
+use std::mem::ManuallyDrop;
+use std::ptr::NonNull;
+use std::task::{RawWaker, RawWakerVTable, Waker};
+
+use super::enter::with_current;
+use super::header::{TaskPtr, drop_ref, free};
+use super::state::Wake;
+
+static VTABLE: RawWakerVTable = RawWakerVTable::new(clone, wake, wake_by_ref, drop_waker);
+
+/// Lends `access` a waker for the task without counting it.
+#[inline(always)]
+pub(super) fn with_borrowed_waker<R>(task: TaskPtr, access: impl FnOnce(&Waker) -> R) -> R {
+    // SAFETY: the table's functions keep the contract of `RawWaker`: they are thread-safe, and
+    // each wants a pointer to a task that the waker keeps alive. This waker borrows the caller's
+    // reference and is neither dropped nor woken by value, as `access` sees it by reference.
+    let waker = unsafe { Waker::new(task.as_raw().as_ptr().cast(), &VTABLE) };
+    access(&ManuallyDrop::new(waker))
+}
+
+/// Puts a task that the caller has scheduled where its owner will find it.
+///
+/// # Safety
+///
+/// The caller owes the queue entry: it set `SCHEDULED` on a task that was not complete.
+#[inline]
+pub(super) unsafe fn enqueue(task: TaskPtr) {
+    let queued = with_current(|local| match local {
+        Some(local) if local.owns(task) => {
+            // SAFETY: the entry is the caller's to make; the worker is the task's owner.
+            unsafe { local.push(task) };
+            true
+        }
+        _ => false,
+    });
+    if !queued {
+        // SAFETY: the entry is the caller's to make.
+        unsafe { enqueue_remote(task) };
+    }
+}
+
+/// # Safety
+///
+/// As [`enqueue`].
+#[cold]
+#[inline(never)]
+unsafe fn enqueue_remote(task: TaskPtr) {
+    let owner = task.owner;
+    // SAFETY: `SCHEDULED` gives the caller the link. The task stays until its entry is taken:
+    // a live one is the registry's, a complete one the entry's.
+    unsafe { owner.push_wake(task.link()) };
+}
+
+/// # Safety
+///
+/// `data` is that of a waker of this module, which is alive in the call.
+#[inline(always)]
+unsafe fn task_of(data: *const ()) -> TaskPtr {
+    // SAFETY: the data is never null: it was made from a `NonNull`.
+    let header = unsafe { NonNull::new_unchecked(data.cast_mut().cast()) };
+    // SAFETY: it came from `as_raw`, and the waker keeps the task alive.
+    unsafe { TaskPtr::from_raw(header) }
+}
+
+unsafe fn clone(data: *const ()) -> RawWaker {
+    // SAFETY: the contract of the table.
+    unsafe { task_of(data) }.state.add_ref();
+    RawWaker::new(data, &VTABLE)
+}
+
+unsafe fn wake_by_ref(data: *const ()) {
+    // SAFETY: the contract of the table.
+    let task = unsafe { task_of(data) };
+    let on_owner = with_current(|local| match local {
+        Some(local) if local.owns(task) => {
+            if task.state.wake_on_owner() {
+                // SAFETY: the wake is this call's, and this is the owner's thread.
+                unsafe { local.push(task) };
+            }
+            true
+        }
+        _ => false,
+    });
+    if !on_owner && task.state.wake() {
+        // SAFETY: the wake is this call's.
+        unsafe { enqueue_remote(task) };
+    }
+}
+
+unsafe fn wake(data: *const ()) {
+    // SAFETY: the contract of the table.
+    let task = unsafe { task_of(data) };
+    match task.state.wake_by_value() {
+        // SAFETY: the wake is this call's. Its reference is gone, but a scheduled task lives until
+        // its entry was taken, and nobody takes it before it is made.
+        Wake::Enqueue => unsafe { enqueue(task) },
+        Wake::Nothing => {}
+        // SAFETY: the last reference to a complete task was this waker's; see `drop_ref`.
+        Wake::Last => unsafe { free(task) },
+    }
+}
+
+unsafe fn drop_waker(data: *const ()) {
+    // SAFETY: the contract of the table.
+    let task = unsafe { task_of(data) };
+    // SAFETY: the waker owned a reference and is gone; a live task has the registry's as well.
+    unsafe { drop_ref(task) };
+}

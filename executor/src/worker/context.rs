@@ -1,0 +1,71 @@
+//! The worker that the current thread is in: the only place that touches the thread-local.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use super::Core;
+use crate::task;
+
+thread_local! {
+    /// The workers that this thread is inside of, innermost last.
+    static CURRENT: RefCell<Vec<(usize, Rc<Core>)>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Makes a worker the current one until it is dropped.
+#[must_use = "the worker is current only as long as the guard lives"]
+#[derive(Debug)]
+pub(crate) struct Entered<'a> {
+    core: &'a Rc<Core>,
+    number: usize,
+    _tasks: task::EnterGuard<'a>,
+}
+
+impl<'a> Entered<'a> {
+    pub(crate) fn new(core: &'a Rc<Core>) -> Self {
+        let tasks = core.local.enter();
+        let number = CURRENT.with_borrow_mut(|current| {
+            let number = current.last().map_or(0, |(number, _)| number + 1);
+            current.push((number, Rc::clone(core)));
+            number
+        });
+        Self { core, number, _tasks: tasks }
+    }
+}
+
+impl Drop for Entered<'_> {
+    fn drop(&mut self) {
+        let left = CURRENT.try_with(|current| {
+            let mut current = current.borrow_mut();
+            let at = current.iter().position(|(number, core)| {
+                *number == self.number && Rc::ptr_eq(core, self.core)
+            });
+            at.map(|at| current.remove(at))
+        });
+        // The last reference to a worker may be this one: dropped outside of the borrow.
+        drop(left);
+    }
+}
+
+/// Calls `access` with the current worker, if the thread is in one.
+pub(crate) fn try_with<R>(access: impl FnOnce(&Rc<Core>) -> R) -> Option<R> {
+    let core = CURRENT
+        .try_with(|current| current.borrow().last().map(|(_, core)| Rc::clone(core)))
+        .ok()
+        .flatten()?;
+    Some(access(&core))
+}
+
+/// Returns the current worker.
+///
+/// # Panics
+///
+/// Panics when the thread is in none.
+#[track_caller]
+pub(crate) fn current() -> Rc<Core> {
+    try_with(Rc::clone).unwrap_or_else(|| {
+        panic!(
+            "this must be called on a corelane worker: from a task, inside of block_on, or under \
+             the guard of Worker::enter"
+        )
+    })
+}

@@ -1,0 +1,117 @@
+//! Waiting in the ring, and the loops that turn and park by themselves.
+
+use std::future::Future;
+use std::pin::pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+use std::time::Instant;
+
+use super::context::Entered;
+use super::policy::{TurnBudget, wait};
+use super::root::RootWaker;
+use super::turn::Turning;
+use super::{Core, stats};
+use crate::ring::Wait;
+
+impl Core {
+    /// Waits until there is something to do, or `until`.
+    #[track_caller]
+    pub(crate) fn park(self: &Rc<Self>, until: Option<Instant>) {
+        let _turning = Turning::begin(self);
+        let _entered = Entered::new(self);
+        self.park_entered(until, || false);
+    }
+
+    /// Waits, unless `interrupted` says, after the announcement of the park, that there is
+    /// something to do.
+    pub(super) fn park_entered(&self, until: Option<Instant>, interrupted: impl Fn() -> bool) {
+        if self.spin(until, &interrupted) {
+            return;
+        }
+        let work = !self.local.prepare_park()
+            || interrupted()
+            || self.driver.borrow_mut().can_progress();
+        let next_timer = self.timers.borrow().next_deadline();
+        let wait = match (until, next_timer) {
+            (None, None) if work => Wait::No,
+            (None, None) => Wait::Completion,
+            _ => wait(Instant::now(), work, until, next_timer),
+        };
+        stats::add(&self.meter.parks, usize::from(wait != Wait::No));
+        self.enter(wait);
+        self.reap_all();
+    }
+
+    /// Looks for work for as long as the configuration says. True when there is some.
+    fn spin(&self, until: Option<Instant>, interrupted: impl Fn() -> bool) -> bool {
+        let limit = self.config.spin_before_park;
+        if limit.is_zero() {
+            return false;
+        }
+        let start = Instant::now();
+        if self.driver.borrow_mut().has_unsubmitted() {
+            self.enter(Wait::No);
+        }
+        self.local.unpark();
+        loop {
+            let pending = self.driver.borrow_mut().pending();
+            if pending.ready || pending.deferred {
+                self.submit_and_reap();
+                return true;
+            }
+            if self.local.take_remote() > 0 || !self.local.is_empty() || interrupted() {
+                return true;
+            }
+            let now = Instant::now();
+            let timer_due = self.timers.borrow().next_deadline().is_some_and(|due| due <= now);
+            if timer_due || until.is_some_and(|until| until <= now) {
+                return true;
+            }
+            if now - start >= limit {
+                return false;
+            }
+            std::hint::spin_loop();
+        }
+    }
+
+    /// Drives the worker until `future` is ready.
+    #[track_caller]
+    pub(crate) fn block_on<F: Future>(self: &Rc<Self>, future: F) -> F::Output {
+        let _turning = Turning::begin(self);
+        let _entered = Entered::new(self);
+        let root = Arc::new(RootWaker::new(self.local.block()));
+        let waker = Waker::from(Arc::clone(&root));
+        let mut cx = Context::from_waker(&waker);
+        let mut future = pin!(future);
+        loop {
+            if root.take() {
+                self.slice_start.set(Instant::now());
+                if let Poll::Ready(output) = future.as_mut().poll(&mut cx) {
+                    return output;
+                }
+            }
+            let report = self.turn_entered(TurnBudget::default());
+            if !report.more_work && !root.is_woken() {
+                self.park_entered(None, || root.is_woken());
+            }
+        }
+    }
+
+    /// Drives the worker until no task is left.
+    #[track_caller]
+    pub(crate) fn run(self: &Rc<Self>) {
+        let _turning = Turning::begin(self);
+        let _entered = Entered::new(self);
+        loop {
+            let report = self.turn_entered(TurnBudget::default());
+            if report.more_work {
+                continue;
+            }
+            if self.local.task_count() == 0 {
+                return;
+            }
+            self.park_entered(None, || false);
+        }
+    }
+}

@@ -1,0 +1,83 @@
+//! The end of a worker: tasks first, then operations, then the ring.
+
+use std::rc::Rc;
+use std::time::Instant;
+
+use super::Core;
+use super::context::Entered;
+use super::policy::TurnBudget;
+use super::turn::Turning;
+
+/// What the end of a worker, or of an executor's workers together, left behind.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ShutdownReport {
+    /// Tasks that had not finished by the deadline and were aborted.
+    pub tasks_aborted: usize,
+    /// Operations that the kernel had not let go of by the deadline. Their memory is leaked,
+    /// because the kernel may still write to it.
+    pub ops_leaked: usize,
+    /// Workers that ended by a panic.
+    pub workers_panicked: usize,
+}
+
+impl ShutdownReport {
+    pub(crate) fn add(&mut self, other: Self) {
+        self.tasks_aborted += other.tasks_aborted;
+        self.ops_leaked += other.ops_leaked;
+        self.workers_panicked += other.workers_panicked;
+    }
+}
+
+impl Core {
+    /// Refuses new tasks from other threads, lets the tasks finish until `deadline`, aborts the
+    /// rest, cancels all operations, reaps until the kernel has let go of all memory or until
+    /// `drain_deadline`, and closes the ring.
+    #[track_caller]
+    pub(crate) fn shutdown(
+        self: &Rc<Self>,
+        deadline: Instant,
+        drain_deadline: Instant,
+    ) -> ShutdownReport {
+        if self.closed.replace(true) {
+            return ShutdownReport::default();
+        }
+        let _turning = Turning::begin(self);
+        let _entered = Entered::new(self);
+        self.local.close_spawns();
+        self.finish_tasks(deadline);
+        let tasks_aborted = self.local.shutdown();
+        let ops_leaked = self.close_driver(drain_deadline);
+        self.publish_stats();
+        ShutdownReport { tasks_aborted, ops_leaked, workers_panicked: 0 }
+    }
+
+    pub(crate) fn is_closed(&self) -> bool {
+        self.closed.get()
+    }
+
+    /// Says whether a turn, a park or a root poll is under way.
+    pub(crate) fn is_turning(&self) -> bool {
+        self.turning.get()
+    }
+
+    fn finish_tasks(&self, deadline: Instant) {
+        while self.local.task_count() > 0 {
+            let now = Instant::now();
+            if now >= deadline {
+                return;
+            }
+            let budget = TurnBudget::default().time(deadline - now);
+            if !self.turn_entered(budget).more_work && self.local.task_count() > 0 {
+                self.park_entered(Some(deadline), || false);
+            }
+        }
+    }
+
+    fn close_driver(&self, deadline: Instant) -> usize {
+        let mut delivery = self.delivery.take();
+        let leaked = self.driver.borrow_mut().close(deadline, &mut delivery);
+        delivery.run();
+        leaked
+    }
+}

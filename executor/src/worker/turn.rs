@@ -1,0 +1,182 @@
+//! The order of one turn.
+//!
+//! 1. Take what other threads woke and spawned, and the pool buffers they dropped.
+//! 2. Expire timers.
+//! 3. Poll tasks up to the budget; look at the completion queue after every poll.
+//! 4. Submit what the tasks asked for, in one enter.
+//! 5. Reap, end every borrow, wake.
+//!
+//! Nothing is called back from inside but tasks' polls, wakers and drops; none of these finds a
+//! borrow of the worker's state.
+
+use std::rc::Rc;
+use std::time::Instant;
+
+use super::context::Entered;
+use super::policy::{Look, TurnBudget, look};
+use super::{Core, stats};
+use crate::ring::Wait;
+
+/// What a turn did and what it left.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct TurnReport {
+    /// Tasks polled.
+    pub polls: usize,
+    /// Completions delivered.
+    pub completions: usize,
+    /// When the next timer is due.
+    pub next_deadline: Option<Instant>,
+    /// Whether the next turn has something to do now. Where it is false, waiting loses nothing:
+    /// whatever happens makes the worker's descriptor readable and ends a park.
+    pub more_work: bool,
+}
+
+/// Forbids that a turn, a park or a root poll begins inside another of the same worker.
+pub(super) struct Turning<'a>(&'a Core);
+
+impl<'a> Turning<'a> {
+    #[track_caller]
+    pub(super) fn begin(core: &'a Core) -> Self {
+        assert!(
+            !core.turning.replace(true),
+            "a worker was driven from inside of one of its own tasks: turn, park, block_on, run \
+             and shutdown belong to the code that owns the worker"
+        );
+        Self(core)
+    }
+}
+
+impl Drop for Turning<'_> {
+    fn drop(&mut self) {
+        self.0.turning.set(false);
+    }
+}
+
+impl Core {
+    /// Does one turn.
+    #[track_caller]
+    pub(crate) fn turn(self: &Rc<Self>, budget: TurnBudget) -> TurnReport {
+        let _turning = Turning::begin(self);
+        let _entered = Entered::new(self);
+        self.turn_entered(budget)
+    }
+
+    /// Does one turn of a worker that is entered already.
+    pub(super) fn turn_entered(&self, budget: TurnBudget) -> TurnReport {
+        self.begin_turn();
+        self.expire_timers();
+        let (polls, mut completions) = self.poll_tasks(budget);
+        completions += self.submit_and_reap();
+        stats::add(&self.meter.turns, 1);
+        stats::add(&self.meter.polls, polls);
+        let can_progress = self.driver.borrow_mut().can_progress();
+        let more_work = can_progress || !self.local.prepare_park();
+        let next_deadline = self.timers.borrow().next_deadline();
+        self.publish_stats();
+        TurnReport { polls, completions, next_deadline, more_work }
+    }
+
+    /// Takes what other threads left.
+    fn begin_turn(&self) {
+        let kicked = self.local.unpark();
+        stats::add(&self.meter.kicks, usize::from(kicked));
+        self.drain_event_fd();
+        self.local.take_remote();
+        if let Some(pool) = self.pool_if_made() {
+            pool.take_home();
+        }
+    }
+
+    /// Wakes the tasks whose timers are due. The clock is read only when a timer is set.
+    pub(super) fn expire_timers(&self) {
+        if self.timers.borrow().next_deadline().is_none() {
+            return;
+        }
+        let now = Instant::now();
+        let mut expired = self.expired.take();
+        let fired = self.timers.borrow_mut().expire(now, usize::MAX, &mut expired);
+        stats::add(&self.meter.timers_fired, fired);
+        for waker in expired.drain(..) {
+            waker.wake();
+        }
+        self.expired.replace(expired);
+    }
+
+    /// Polls tasks until the run queue or the budget is empty. Returns the polls, and the
+    /// completions that were delivered in between.
+    fn poll_tasks(&self, budget: TurnBudget) -> (usize, usize) {
+        let start = Instant::now();
+        let end = budget.end(start);
+        let polls_max = budget.polls_max(self.config.poll_budget);
+        let mut completions = 0;
+        let mut polls = 0;
+        let mut enter_start = start;
+        let mut polls_since_enter = 0;
+        self.slice_start.set(start);
+        while polls < polls_max {
+            if end.is_some_and(|end| polls > 0 && Instant::now() >= end) || !self.local.run_one() {
+                break;
+            }
+            polls += 1;
+            polls_since_enter += 1;
+            let pending = self.driver.borrow_mut().pending();
+            let config = &self.config;
+            let elapsed = || enter_start.elapsed();
+            match look(pending, polls_since_enter, config.poll_batch, config.reap_interval, elapsed)
+            {
+                Look::Pass => {}
+                Look::Reap => completions += self.reap(),
+                Look::EnterAndReap => {
+                    self.enter(Wait::No);
+                    completions += self.reap();
+                    polls_since_enter = 0;
+                    enter_start = Instant::now();
+                    self.slice_start.set(enter_start);
+                }
+            }
+        }
+        (polls, completions)
+    }
+
+    /// Submits in one enter and reaps what is there; enters again while the kernel holds
+    /// completions back.
+    pub(super) fn submit_and_reap(&self) -> usize {
+        let mut completions = 0;
+        let unsubmitted = self.driver.borrow_mut().has_unsubmitted();
+        if unsubmitted || self.driver.borrow_mut().pending().deferred {
+            self.enter(Wait::No);
+        }
+        completions += self.reap_all();
+        // One enter delivers a bounded number of deferred completions.
+        let bound = self.config.cq_entries as usize;
+        while completions < bound && self.driver.borrow_mut().pending().deferred {
+            self.enter(Wait::No);
+            let count = self.reap_all();
+            if count == 0 {
+                break;
+            }
+            completions += count;
+        }
+        completions
+    }
+
+    /// Enters the ring.
+    ///
+    /// # Panics
+    ///
+    /// Panics when the kernel reports that it lost a completion (`EBADR`, out of memory), or
+    /// that the ring is unusable: operations whose completion never comes would hang, silently.
+    pub(super) fn enter(&self, wait: Wait) {
+        let entered = self.driver.borrow_mut().enter(wait);
+        if let Err(error) = entered {
+            panic!("io_uring_enter failed beyond repair: {error}");
+        }
+    }
+
+    /// Says whether the running task has had its share.
+    pub(crate) fn need_preempt(&self) -> bool {
+        let pending = self.driver.borrow_mut().pending();
+        pending.ready || self.slice_start.get().elapsed() >= self.config.reap_interval
+    }
+}
