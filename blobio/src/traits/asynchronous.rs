@@ -14,7 +14,7 @@ const EXACT_CHUNK_LEN: usize = 1 << 20;
 
 /// The outcome of a read into an owned vector: the byte count or the error, and the vector.
 ///
-/// The vector holds the bytes that were read; after an error it is empty, its room kept.
+/// The vector holds the bytes that were read; what it holds after an error is unspecified.
 pub type OwnedRead = (io::Result<usize>, Vec<u8>);
 
 /// A blob whose length can be asked without blocking.
