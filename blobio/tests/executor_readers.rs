@@ -5,6 +5,7 @@ mod util;
 
 use std::future::Future;
 use std::io;
+use std::mem::MaybeUninit;
 
 use blobio::adapters::AsyncReadSeek;
 use blobio::{
@@ -14,7 +15,7 @@ use corelane::{Config, Executor, Placement, Worker};
 use futures_util::{AsyncReadExt, AsyncSeekExt};
 
 use util::async_suite::check;
-use util::{content, file_of};
+use util::{content, file_of, slices, take_init};
 
 const LEN: usize = 20_000;
 
@@ -157,5 +158,33 @@ fn a_cursor_over_a_file() {
         let mut tail = Vec::new();
         cursor.read_to_end(&mut tail).await.unwrap();
         assert_eq!(tail, content[LEN - 5000..]);
+    });
+}
+
+#[test]
+fn borrowed_reads_longer_than_the_vector_they_pass_through() {
+    let content = content((1 << 20) + 77);
+    let file = file_of(&content);
+    on_worker(async {
+        let reader = open(&file).await;
+        let mut memory = vec![MaybeUninit::new(0); 2 << 20];
+        assert_eq!(
+            reader.read_async(7, &mut memory).await.unwrap(),
+            (1 << 20) + 70
+        );
+        assert_eq!(take_init(memory)[..(1 << 20) + 70], content[7..]);
+        let mut parts = [
+            vec![0; 262_143],
+            vec![0; 1],
+            vec![],
+            vec![0; 600_000],
+            vec![0; 9],
+        ];
+        let got = reader
+            .readv_async(3, &mut slices(&mut parts))
+            .await
+            .unwrap();
+        assert_eq!(got, 862_153);
+        assert_eq!(parts.concat(), content[3..3 + 862_153]);
     });
 }
