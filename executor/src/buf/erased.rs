@@ -38,7 +38,11 @@ impl Erased {
         } else {
             words[0] = MaybeUninit::new(Box::into_raw(Box::new(value)).cast());
         }
-        Self { words, release: release::<T>, type_id: TypeId::of::<T> }
+        Self {
+            words,
+            release: release::<T>,
+            type_id: TypeId::of::<T>,
+        }
     }
 
     /// Borrows the value in place.
@@ -73,7 +77,10 @@ impl Erased {
 
     #[inline]
     fn check<T: 'static>(&self) {
-        assert!((self.type_id)() == TypeId::of::<T>(), "an operation's memory has another type");
+        assert!(
+            (self.type_id)() == TypeId::of::<T>(),
+            "an operation's memory has another type"
+        );
     }
 }
 
