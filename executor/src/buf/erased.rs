@@ -11,7 +11,7 @@
 
 use std::any::TypeId;
 use std::fmt;
-use std::mem::{self, ManuallyDrop, MaybeUninit};
+use std::mem::{ManuallyDrop, MaybeUninit};
 
 /// Words that a value may take before it is boxed: a `Slice` of a four-word buffer.
 const WORDS: usize = 6;
@@ -113,7 +113,7 @@ unsafe fn release<T>(words: &mut Words) {
         unsafe { ptr.drop_in_place() };
     } else {
         // SAFETY: the caller promises the same; the pointer came from Box::into_raw.
-        mem::drop(unsafe { Box::from_raw(ptr) });
+        drop(unsafe { Box::from_raw(ptr) });
     }
 }
 

@@ -29,10 +29,6 @@ impl Delivery {
             waker.wake();
         }
     }
-
-    pub(crate) fn is_empty(&self) -> bool {
-        self.wakers.is_empty() && self.dropped.is_empty()
-    }
 }
 
 impl Driver {

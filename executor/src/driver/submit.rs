@@ -28,6 +28,10 @@ impl Driver {
     /// Starts an operation. Without a credit, or behind others that have none, it waits in line.
     ///
     /// A closed driver gives the slot back.
+    #[allow(
+        clippy::result_large_err,
+        reason = "moved on a path that is taken after the end of a worker only"
+    )]
     pub(super) fn submit<K: Kind>(
         &mut self,
         kind: &K,

@@ -136,9 +136,8 @@ impl File {
     /// As [`read_at`](Self::read_at).
     pub async fn read_exact_at<B: IoBufMut>(&self, buf: B, offset: u64) -> BufResult<(), B> {
         let len = buf.capacity();
-        let (result, mut bufs) = self.readv_exact(vec![buf], offset, len).await;
-        let buf = bufs.pop().expect("a vectored read gives its buffers back");
-        (result, buf)
+        let (result, bufs) = self.readv_exact(vec![buf], offset, len).await;
+        (result, only(bufs))
     }
 
     /// Reads at `offset` into `bufs` in turn, each up to its capacity.
@@ -230,10 +229,7 @@ impl File {
                 break;
             }
         }
-        (
-            result,
-            bufs.pop().expect("a vectored write gives its buffers back"),
-        )
+        (result, only(bufs))
     }
 
     /// Writes `bufs` in turn at `offset`.
@@ -341,10 +337,12 @@ impl File {
             Err(_shared) => Ok(()),
         }
     }
+}
 
-    pub(crate) fn shared_fd(&self) -> &SharedFd {
-        &self.fd
-    }
+/// Takes the buffer out of the list of one that an operation gave back.
+fn only<B>(mut bufs: Vec<B>) -> B {
+    bufs.pop()
+        .expect("a vectored operation gives its buffers back")
 }
 
 fn unexpected_eof(offset: u64, len: usize, done: usize) -> io::Error {

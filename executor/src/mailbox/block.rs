@@ -118,6 +118,7 @@ impl WakeBlock {
     }
 
     /// The kicks sent to the owners of this block since it was made.
+    #[cfg(test)]
     pub(crate) fn kicks_sent(&self) -> usize {
         self.kicks_sent.load(Relaxed)
     }

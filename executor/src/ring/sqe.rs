@@ -28,28 +28,26 @@ pub(crate) fn nop() -> Sqe {
     Sqe(opcode::Nop::new().build())
 }
 
-pub(crate) fn read(fd: RawFd, ptr: *mut u8, len: u32, offset: u64) -> Sqe {
-    Sqe(opcode::Read::new(types::Fd(fd), ptr, len)
-        .offset(offset)
-        .build())
+/// Reads, into registered memory when `fixed` names it.
+pub(crate) fn read(fd: RawFd, ptr: *mut u8, len: u32, offset: u64, fixed: Option<u16>) -> Sqe {
+    let fd = types::Fd(fd);
+    Sqe(match fixed {
+        None => opcode::Read::new(fd, ptr, len).offset(offset).build(),
+        Some(index) => opcode::ReadFixed::new(fd, ptr, len, index)
+            .offset(offset)
+            .build(),
+    })
 }
 
-pub(crate) fn read_fixed(fd: RawFd, ptr: *mut u8, len: u32, offset: u64, buf_index: u16) -> Sqe {
-    Sqe(opcode::ReadFixed::new(types::Fd(fd), ptr, len, buf_index)
-        .offset(offset)
-        .build())
-}
-
-pub(crate) fn write(fd: RawFd, ptr: *const u8, len: u32, offset: u64) -> Sqe {
-    Sqe(opcode::Write::new(types::Fd(fd), ptr, len)
-        .offset(offset)
-        .build())
-}
-
-pub(crate) fn write_fixed(fd: RawFd, ptr: *const u8, len: u32, offset: u64, buf_index: u16) -> Sqe {
-    Sqe(opcode::WriteFixed::new(types::Fd(fd), ptr, len, buf_index)
-        .offset(offset)
-        .build())
+/// Writes, from registered memory when `fixed` names it.
+pub(crate) fn write(fd: RawFd, ptr: *const u8, len: u32, offset: u64, fixed: Option<u16>) -> Sqe {
+    let fd = types::Fd(fd);
+    Sqe(match fixed {
+        None => opcode::Write::new(fd, ptr, len).offset(offset).build(),
+        Some(index) => opcode::WriteFixed::new(fd, ptr, len, index)
+            .offset(offset)
+            .build(),
+    })
 }
 
 pub(crate) fn readv(fd: RawFd, iovecs: *const libc::iovec, count: u32, offset: u64) -> Sqe {
@@ -101,15 +99,15 @@ pub(crate) fn close(fd: RawFd) -> Sqe {
     Sqe(opcode::Close::new(types::Fd(fd)).build())
 }
 
-pub(crate) fn accept(fd: RawFd, flags: i32) -> Sqe {
-    let null = std::ptr::null_mut();
-    Sqe(opcode::Accept::new(types::Fd(fd), null, null.cast())
-        .flags(flags)
-        .build())
-}
-
-pub(crate) fn accept_multi(fd: RawFd, flags: i32) -> Sqe {
-    Sqe(opcode::AcceptMulti::new(types::Fd(fd)).flags(flags).build())
+pub(crate) fn accept(fd: RawFd, flags: i32, multishot: bool) -> Sqe {
+    let (fd, null) = (types::Fd(fd), std::ptr::null_mut());
+    Sqe(if multishot {
+        opcode::AcceptMulti::new(fd).flags(flags).build()
+    } else {
+        opcode::Accept::new(fd, null, null.cast())
+            .flags(flags)
+            .build()
+    })
 }
 
 pub(crate) fn connect(fd: RawFd, addr: *const libc::sockaddr, len: libc::socklen_t) -> Sqe {

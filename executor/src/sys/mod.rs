@@ -68,10 +68,6 @@ impl EventFd {
     pub(crate) fn as_fd(&self) -> BorrowedFd<'_> {
         std::os::fd::AsFd::as_fd(&self.0)
     }
-
-    pub(crate) fn raw(&self) -> RawFd {
-        self.0.as_raw_fd()
-    }
 }
 
 /// Lets `signal` write a byte to `sender`, a non-blocking socket, until it is unregistered.

@@ -59,7 +59,7 @@ impl Drop for Entered {
 }
 
 /// Returns the worker that this thread is in.
-#[inline]
+#[cfg(test)]
 pub(crate) fn current() -> Option<Rc<LocalInner>> {
     let current = CURRENT.with(Cell::get);
     if current.is_null() {

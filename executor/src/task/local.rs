@@ -189,7 +189,7 @@ impl LocalInner {
     }
 
     /// The entries of the run queue.
-    #[inline]
+    #[cfg(test)]
     pub(crate) fn len(&self) -> usize {
         self.queue.len()
     }
