@@ -25,6 +25,7 @@ mod executor;
 pub mod fs;
 mod main_loop;
 pub mod net;
+mod pool;
 pub mod signal;
 mod spawn;
 pub mod time;
@@ -39,6 +40,7 @@ pub use corelane_macros::{main, test};
 pub use error::SetupError;
 pub use executor::{Builder, Executor};
 pub use main_loop::{Backend, EnterGuard, Worker};
+pub use pool::{Pool, pool};
 pub use ring::Rung;
 pub use spawn::{
     YieldNow, current_worker, need_preempt, spawn_blocking, spawn_local, spawner, stats, yield_now,
