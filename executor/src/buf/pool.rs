@@ -96,6 +96,10 @@ impl PoolCore {
         self.shared.registered_with.load(Ordering::Relaxed) != 0
     }
 
+    pub(crate) fn buffer_len(&self) -> usize {
+        self.shared.buffer_len
+    }
+
     pub(crate) fn try_get(self: &std::rc::Rc<Self>) -> Option<PoolBuf> {
         let mut free = self.free.borrow_mut();
         if free.is_empty() {

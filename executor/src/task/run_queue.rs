@@ -78,7 +78,7 @@ impl RunQueue {
         self.first.get().is_none()
     }
 
-    #[cfg(test)]
+    #[cfg(all(test, not(corelane_loom)))]
     pub(super) fn len(&self) -> usize {
         let next = |link: &NonNull<Link>| {
             // SAFETY: an entry of the queue is valid until it is taken.
