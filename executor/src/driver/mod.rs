@@ -138,7 +138,10 @@ impl Driver {
     pub(crate) fn has_unsubmitted(&mut self) -> bool {
         self.backlog.len() > self.backlog_dead
             || !self.cancels.is_empty()
-            || self.backend.as_mut().is_some_and(|backend| backend.queued() > 0)
+            || self
+                .backend
+                .as_mut()
+                .is_some_and(|backend| backend.queued() > 0)
     }
 
     /// Says whether something could be pushed now that waits to be.
@@ -152,7 +155,10 @@ impl Driver {
     pub(crate) fn pending(&mut self) -> Pending {
         match &mut self.backend {
             Some(backend) => backend.pending(),
-            None => Pending { ready: false, deferred: false },
+            None => Pending {
+                ready: false,
+                deferred: false,
+            },
         }
     }
 
@@ -163,7 +169,9 @@ impl Driver {
     /// `EBADR`: the kernel lost a completion; no operation can be relied on any more.
     pub(crate) fn enter(&mut self, wait: Wait) -> io::Result<()> {
         self.pump();
-        let Some(backend) = &mut self.backend else { return Ok(()) };
+        let Some(backend) = &mut self.backend else {
+            return Ok(());
+        };
         self.counters.enters += 1;
         self.counters.overflows += u64::from(backend.overflowed());
         self.inline_bytes = 0;
@@ -175,12 +183,18 @@ impl Driver {
 
     /// Takes a result of `key`, or leaves `waker` to be woken when there is one.
     fn poll(&mut self, key: OpKey, waker: &Waker) -> Polled {
-        let Some(slot) = self.slab.get_mut(key) else { return Polled::Gone };
+        let Some(slot) = self.slab.get_mut(key) else {
+            return Polled::Gone;
+        };
         if let Some(outcome) = slot.pop_result() {
             let last = slot.lifecycle == Lifecycle::Completed && slot.results.len() == 0;
             let paused = slot.paused;
             let slot = if last { self.slab.remove(key) } else { None };
-            return Polled::Ready { outcome, slot, paused };
+            return Polled::Ready {
+                outcome,
+                slot,
+                paused,
+            };
         }
         match &slot.waker {
             Some(current) if current.will_wake(waker) => Polled::Pending,
@@ -190,12 +204,16 @@ impl Driver {
 
     /// Leaves `waker` in the slot and returns the one that was there.
     fn set_waker(&mut self, key: OpKey, waker: Waker) -> Option<Waker> {
-        self.slab.get_mut(key).and_then(|slot| slot.waker.replace(waker))
+        self.slab
+            .get_mut(key)
+            .and_then(|slot| slot.waker.replace(waker))
     }
 
     /// Lets go of an operation. What is returned is dropped by the caller, after the borrow.
     fn ignore(&mut self, key: OpKey) -> (Option<Slot>, Option<Waker>) {
-        let Some(slot) = self.slab.get_mut(key) else { return (None, None) };
+        let Some(slot) = self.slab.get_mut(key) else {
+            return (None, None);
+        };
         let was_queued = slot.lifecycle == Lifecycle::Queued;
         let (lifecycle, action) = slot.lifecycle.ignored();
         slot.lifecycle = lifecycle;
@@ -241,7 +259,8 @@ impl Driver {
         if self.backlog_dead > self.backlog.len() / 2 {
             let slab = &mut self.slab;
             self.backlog.retain(|(key, _)| {
-                slab.get_mut(*key).is_some_and(|slot| slot.lifecycle == Lifecycle::Queued)
+                slab.get_mut(*key)
+                    .is_some_and(|slot| slot.lifecycle == Lifecycle::Queued)
             });
             self.backlog_dead = 0;
         }
@@ -271,7 +290,11 @@ impl Driver {
         while self.in_flight() > 0 {
             let now = Instant::now();
             let wait = deadline.saturating_duration_since(now).min(STEP);
-            let entered = self.enter(if wait.is_zero() { Wait::No } else { Wait::Timeout(wait) });
+            let entered = self.enter(if wait.is_zero() {
+                Wait::No
+            } else {
+                Wait::Timeout(wait)
+            });
             let progress = self.dispatch(delivery);
             if entered.is_err() || (progress == 0 && now >= deadline) {
                 break;
@@ -285,8 +308,10 @@ impl Driver {
         self.backend = None;
         self.credits = self.credits_max;
         for (key, _) in std::mem::take(&mut self.backlog) {
-            if let Some(slot) =
-                self.slab.get_mut(key).filter(|slot| slot.lifecycle == Lifecycle::Queued)
+            if let Some(slot) = self
+                .slab
+                .get_mut(key)
+                .filter(|slot| slot.lifecycle == Lifecycle::Queued)
             {
                 slot.lifecycle = Lifecycle::Completed;
                 slot.push_result(Outcome::gone());
@@ -310,7 +335,11 @@ impl Drop for Driver {
 /// The answer to a poll of an operation.
 enum Polled {
     /// A result; with the slot when it was the last.
-    Ready { outcome: Outcome, slot: Option<Slot>, paused: bool },
+    Ready {
+        outcome: Outcome,
+        slot: Option<Slot>,
+        paused: bool,
+    },
     /// Nothing yet; the waker is in place.
     Pending,
     /// Nothing yet; the caller's waker must be cloned (outside of the borrow) and set.

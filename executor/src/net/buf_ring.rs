@@ -6,7 +6,10 @@
 //! A buffer is touched by the kernel from when it is provided until a completion names it, and
 //! by its [`RingBuf`] from then until it is provided again. The memory is unregistered before it
 //! is unmapped, and every operation in flight on the group holds the group.
-#![allow(unsafe_code, reason = "reads what the kernel wrote into the ring's buffers")]
+#![allow(
+    unsafe_code,
+    reason = "reads what the kernel wrote into the ring's buffers"
+)]
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
@@ -75,8 +78,16 @@ impl BufRing {
         let memory = BufRingMemory::new(entries, buffer_len)?;
         // SAFETY: the group unregisters the memory before it drops it.
         let id = unsafe { core.driver.borrow_mut().register_group(&memory) }?;
-        let group = Group { memory, id, core, taken: Cell::new(0), starved: RefCell::default() };
-        Ok(Self { group: Rc::new(group) })
+        let group = Group {
+            memory,
+            id,
+            core,
+            taken: Cell::new(0),
+            starved: RefCell::default(),
+        };
+        Ok(Self {
+            group: Rc::new(group),
+        })
     }
 
     /// Returns how many bytes a buffer holds.
@@ -117,7 +128,9 @@ impl Drop for RingBuf {
 
 impl std::fmt::Debug for RingBuf {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("RingBuf").field("len", &self.len).finish_non_exhaustive()
+        f.debug_struct("RingBuf")
+            .field("len", &self.len)
+            .finish_non_exhaustive()
     }
 }
 
@@ -130,7 +143,10 @@ pub struct RecvStream {
 impl RecvStream {
     pub(super) fn new(stream: &Stream, ring: &BufRing) -> Self {
         let memory = (Rc::clone(&ring.group), stream.fd.clone());
-        Self { recv: stream.core.multishot(RecvMulti::new(), memory), ended: false }
+        Self {
+            recv: stream.core.multishot(RecvMulti::new(), memory),
+            ended: false,
+        }
     }
 
     /// Waits for the next bytes. `None` is the end of the stream.
@@ -156,7 +172,9 @@ impl RecvStream {
             return Poll::Ready(None);
         }
         let outcome = loop {
-            let Poll::Ready(outcome) = self.recv.poll_next(cx) else { return Poll::Pending };
+            let Poll::Ready(outcome) = self.recv.poll_next(cx) else {
+                return Poll::Pending;
+            };
             let Some(outcome) = outcome else {
                 self.ended = true;
                 return Poll::Ready(None);
@@ -178,7 +196,11 @@ impl RecvStream {
             (Ok(len), Some(id)) if len > 0 => {
                 let group = Rc::clone(&self.recv.memory().0);
                 group.taken.set(group.taken.get() + 1);
-                Poll::Ready(Some(Ok(RingBuf { group, id, len: len as usize })))
+                Poll::Ready(Some(Ok(RingBuf {
+                    group,
+                    id,
+                    len: len as usize,
+                })))
             }
             (Ok(_), id) => {
                 if let Some(id) = id {
@@ -197,6 +219,8 @@ impl RecvStream {
 
 impl std::fmt::Debug for RecvStream {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("RecvStream").field("ended", &self.ended).finish_non_exhaustive()
+        f.debug_struct("RecvStream")
+            .field("ended", &self.ended)
+            .finish_non_exhaustive()
     }
 }

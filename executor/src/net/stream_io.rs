@@ -227,7 +227,9 @@ impl<S: StreamSocket> AsyncWrite for StreamIo<S> {
     fn poll_close(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         ready!(this.poll_sent(cx))?;
-        let shutdown = this.shutdown.get_or_insert_with(|| this.stream.start_shutdown());
+        let shutdown = this
+            .shutdown
+            .get_or_insert_with(|| this.stream.start_shutdown());
         let result = ready!(shutdown.as_mut().poll(cx));
         this.shutdown = None;
         Poll::Ready(result)
@@ -236,6 +238,8 @@ impl<S: StreamSocket> AsyncWrite for StreamIo<S> {
 
 impl<S: std::fmt::Debug> std::fmt::Debug for StreamIo<S> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("StreamIo").field("stream", &self.stream).finish_non_exhaustive()
+        f.debug_struct("StreamIo")
+            .field("stream", &self.stream)
+            .finish_non_exhaustive()
     }
 }

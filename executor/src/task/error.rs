@@ -140,7 +140,10 @@ impl<C> SpawnError<C> {
 
     /// Drops the closure and keeps the reason.
     pub(crate) fn without_closure(self) -> SpawnError<()> {
-        SpawnError { kind: self.kind, closure: () }
+        SpawnError {
+            kind: self.kind,
+            closure: (),
+        }
     }
 
     pub(super) fn new(refused: Refused, closure: C) -> Self {

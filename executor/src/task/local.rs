@@ -189,7 +189,7 @@ impl LocalInner {
     }
 
     /// The entries of the run queue.
-    #[inline]
+    #[cfg(all(test, not(corelane_loom)))]
     pub(crate) fn len(&self) -> usize {
         self.queue.len()
     }

@@ -14,7 +14,6 @@ pub(super) struct RunQueue {
     first: Cell<Option<NonNull<Link>>>,
     /// Meaningless while `first` is `None`.
     last: Cell<Option<NonNull<Link>>>,
-    len: Cell<usize>,
 }
 
 impl RunQueue {
@@ -22,7 +21,6 @@ impl RunQueue {
         Self {
             first: Cell::new(None),
             last: Cell::new(None),
-            len: Cell::new(0),
         }
     }
 
@@ -64,7 +62,6 @@ impl RunQueue {
             _ => self.first.set(chain.first),
         }
         self.last.set(chain.last);
-        self.len.set(self.len.get() + chain.len);
     }
 
     /// Takes the oldest entry out; its link is free for another list.
@@ -73,7 +70,6 @@ impl RunQueue {
         let link = self.first.get()?;
         // SAFETY: it is in the queue, so it is valid.
         self.first.set(unsafe { link.as_ref() }.next());
-        self.len.set(self.len.get() - 1);
         Some(link)
     }
 
@@ -82,8 +78,12 @@ impl RunQueue {
         self.first.get().is_none()
     }
 
-    #[inline]
+    #[cfg(all(test, not(corelane_loom)))]
     pub(super) fn len(&self) -> usize {
-        self.len.get()
+        let next = |link: &NonNull<Link>| {
+            // SAFETY: an entry of the queue is valid until it is taken.
+            unsafe { link.as_ref() }.next()
+        };
+        std::iter::successors(self.first.get(), next).count()
     }
 }

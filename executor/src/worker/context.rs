@@ -28,7 +28,11 @@ impl<'a> Entered<'a> {
             current.push((number, Rc::clone(core)));
             number
         });
-        Self { core, number, _tasks: tasks }
+        Self {
+            core,
+            number,
+            _tasks: tasks,
+        }
     }
 }
 
@@ -36,9 +40,9 @@ impl Drop for Entered<'_> {
     fn drop(&mut self) {
         let left = CURRENT.try_with(|current| {
             let mut current = current.borrow_mut();
-            let at = current.iter().position(|(number, core)| {
-                *number == self.number && Rc::ptr_eq(core, self.core)
-            });
+            let at = current
+                .iter()
+                .position(|(number, core)| *number == self.number && Rc::ptr_eq(core, self.core));
             at.map(|at| current.remove(at))
         });
         // The last reference to a worker may be this one: dropped outside of the borrow.

@@ -29,7 +29,9 @@ pub(crate) struct RecvMulti<G> {
 
 impl<G: BufGroup> RecvMulti<G> {
     pub(crate) fn new() -> Self {
-        Self { group: std::marker::PhantomData }
+        Self {
+            group: std::marker::PhantomData,
+        }
     }
 
     fn give_back(memory: &mut Erased, outcome: Outcome) {
@@ -52,7 +54,10 @@ unsafe impl<G: BufGroup> Kind for RecvMulti<G> {
     const DISPOSE: Dispose = Self::give_back;
 
     fn request(&self, (group, fd): &mut Self::Memory, _owner: usize) -> Request {
-        Request::RecvMulti { fd: fd.raw(), group: group.group() }
+        Request::RecvMulti {
+            fd: fd.raw(),
+            group: group.group(),
+        }
     }
 
     fn complete(self, outcome: Outcome, (group, _): Self::Memory) -> Self::Output {
