@@ -65,8 +65,12 @@ pub struct SimConfig {
     pub delay_max: u32,
     /// Chance, in percent, that a read or a write moves fewer bytes than asked.
     pub short_percent: u8,
-    /// Chance, in percent, that an operation fails with a random errno.
+    /// Chance, in percent, that an operation fails with a random errno, and that an enter is
+    /// turned away (`EAGAIN`, `EBUSY`).
     pub error_percent: u8,
+    /// Chance, in percent, that an operation which waits for a peer (accept, recv, poll) waits
+    /// until it is cancelled.
+    pub stuck_percent: u8,
 }
 
 #[cfg(feature = "sim")]
@@ -74,7 +78,14 @@ impl SimConfig {
     /// Describes a well-behaved ring that only reorders and delays.
     #[must_use]
     pub const fn new(seed: u64) -> Self {
-        Self { seed, delay_max: 8, short_percent: 0, error_percent: 0 }
+        Self { seed, delay_max: 8, short_percent: 0, error_percent: 0, stuck_percent: 0 }
+    }
+
+    /// Returns the byte that simulated reads find at an offset of any file; what is received
+    /// from a peer begins as a file does.
+    #[must_use]
+    pub const fn byte_at(offset: u64) -> u8 {
+        (offset.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 56) as u8
     }
 }
 
