@@ -26,16 +26,22 @@ pub(crate) fn nop() -> Sqe {
     Sqe(opcode::Nop::new().build())
 }
 
+/// Keeps an offset of `u64::MAX` from naming the descriptor's own position, which it does for the
+/// kernel: the number below is refused (`EINVAL`), as all offsets are that no file has.
+fn position(offset: u64) -> u64 {
+    offset.min(u64::MAX - 1)
+}
+
 pub(crate) fn read(fd: RawFd, ptr: *mut u8, len: u32, offset: u64) -> Sqe {
-    Sqe(opcode::Read::new(types::Fd(fd), ptr, len).offset(offset).build())
+    Sqe(opcode::Read::new(types::Fd(fd), ptr, len).offset(position(offset)).build())
 }
 
 pub(crate) fn read_fixed(fd: RawFd, ptr: *mut u8, len: u32, offset: u64, buf_index: u16) -> Sqe {
-    Sqe(opcode::ReadFixed::new(types::Fd(fd), ptr, len, buf_index).offset(offset).build())
+    Sqe(opcode::ReadFixed::new(types::Fd(fd), ptr, len, buf_index).offset(position(offset)).build())
 }
 
 pub(crate) fn write(fd: RawFd, ptr: *const u8, len: u32, offset: u64) -> Sqe {
-    Sqe(opcode::Write::new(types::Fd(fd), ptr, len).offset(offset).build())
+    Sqe(opcode::Write::new(types::Fd(fd), ptr, len).offset(position(offset)).build())
 }
 
 pub(crate) fn write_fixed(
@@ -45,15 +51,15 @@ pub(crate) fn write_fixed(
     offset: u64,
     buf_index: u16,
 ) -> Sqe {
-    Sqe(opcode::WriteFixed::new(types::Fd(fd), ptr, len, buf_index).offset(offset).build())
+    Sqe(opcode::WriteFixed::new(types::Fd(fd), ptr, len, buf_index).offset(position(offset)).build())
 }
 
 pub(crate) fn readv(fd: RawFd, iovecs: *const libc::iovec, count: u32, offset: u64) -> Sqe {
-    Sqe(opcode::Readv::new(types::Fd(fd), iovecs, count).offset(offset).build())
+    Sqe(opcode::Readv::new(types::Fd(fd), iovecs, count).offset(position(offset)).build())
 }
 
 pub(crate) fn writev(fd: RawFd, iovecs: *const libc::iovec, count: u32, offset: u64) -> Sqe {
-    Sqe(opcode::Writev::new(types::Fd(fd), iovecs, count).offset(offset).build())
+    Sqe(opcode::Writev::new(types::Fd(fd), iovecs, count).offset(position(offset)).build())
 }
 
 pub(crate) fn fsync(fd: RawFd, data_only: bool) -> Sqe {
