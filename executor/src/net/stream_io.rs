@@ -193,6 +193,9 @@ impl<S: StreamSocket> AsyncRead for StreamIo<S> {
         cx: &mut Context<'_>,
         buf: &mut [u8],
     ) -> Poll<io::Result<usize>> {
+        if buf.is_empty() {
+            return Poll::Ready(Ok(0));
+        }
         let available = ready!(self.as_mut().poll_fill_buf(cx))?;
         let count = available.len().min(buf.len());
         buf[..count].copy_from_slice(&available[..count]);
