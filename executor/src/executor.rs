@@ -33,9 +33,10 @@ use crate::worker::{ShutdownReport, Stats};
 ///
 /// ```
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
-/// /// let executor = corelane::Executor::builder().workers(1).start()?;
+/// use std::rc::Rc;
+/// let executor = corelane::Executor::builder().workers(1).start()?;
 /// let task = executor.spawn_on(0, || async { *Rc::new(21) * 2 })?;
-/// assert_eq!(executor.block_on(task)??, 42);
+/// assert_eq!(executor.block_on(task)?, 42);
 /// # Ok(())
 /// # }
 /// ```

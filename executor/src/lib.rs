@@ -27,6 +27,7 @@ pub mod fs;
 pub mod hyper;
 mod main_loop;
 pub mod net;
+mod pool;
 pub mod signal;
 mod spawn;
 pub mod time;
@@ -41,6 +42,7 @@ pub use corelane_macros::{main, test};
 pub use error::SetupError;
 pub use executor::{Builder, Executor};
 pub use main_loop::{Backend, EnterGuard, Worker};
+pub use pool::{Pool, pool};
 pub use ring::Rung;
 pub use spawn::{
     YieldNow, current_worker, need_preempt, spawn_blocking, spawn_local, spawner, stats, yield_now,

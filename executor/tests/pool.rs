@@ -1,0 +1,57 @@
+//! The pool: buffers come home, wherever they were dropped, and wake who waits for one.
+
+use corelane::buf::IoBuf;
+use corelane::{Config, PoolConfig, Worker, pool, spawn_local, yield_now};
+
+fn worker(buffers: usize) -> Worker {
+    let config = Config::new().pool(PoolConfig::new(buffers, 8192));
+    Worker::new(config).expect("io_uring is needed for this test")
+}
+
+#[test]
+fn a_buffer_dropped_on_another_thread_wakes_a_parked_waiter() {
+    worker(1).block_on(async {
+        let pool = pool().unwrap();
+        let buf = pool.get().await;
+        let waiter = spawn_local({
+            let pool = pool.clone();
+            async move { pool.get().await.capacity() }
+        });
+        yield_now().await;
+        assert!(!waiter.is_finished());
+        std::thread::spawn(move || drop(buf)).join().unwrap();
+        assert_eq!(waiter.await.unwrap(), 8192);
+    });
+}
+
+#[test]
+fn a_buffer_dropped_at_home_wakes_a_waiter() {
+    worker(1).block_on(async {
+        let pool = pool().unwrap();
+        let buf = pool.get().await;
+        let waiter = spawn_local({
+            let pool = pool.clone();
+            async move { drop(pool.get().await) }
+        });
+        yield_now().await;
+        drop(buf);
+        waiter.await.unwrap();
+    });
+}
+
+#[test]
+fn reads_go_through_the_registration() {
+    let worker = worker(4);
+    worker.block_on(async {
+        let pool = pool().unwrap();
+        let path = std::env::current_exe().unwrap();
+        let expected = std::fs::read(&path).unwrap();
+        let file = corelane::fs::File::open(&path).await.unwrap();
+        let (count, buf) = file.read_at(pool.get().await, 4096).await;
+        assert_eq!(count.unwrap(), 8192);
+        assert_eq!(buf[..], expected[4096..12288]);
+        let (count, buf) = file.read_at(buf.slice(100..200), 0).await;
+        assert_eq!(count.unwrap(), 100);
+        assert_eq!(buf.into_inner()[100..200], expected[..100]);
+    });
+}
