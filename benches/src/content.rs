@@ -1,10 +1,11 @@
 //! The file that is read: each word says where it is, so that every read can be checked.
 
-use std::error::Error;
 use std::fs::{self, File};
 use std::io::{BufWriter, Write};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
+
+use crate::Failure;
 
 /// Bytes of the file.
 pub(crate) const FILE_LEN: u64 = 1 << 30;
@@ -24,7 +25,7 @@ impl Content {
     /// Makes the file where it is missing, and brings it into the page cache.
     ///
     /// A file with other content is left alone, and an error.
-    pub(crate) fn prepare(path: Option<&Path>, remove: bool) -> Result<Self, Box<dyn Error>> {
+    pub(crate) fn prepare(path: Option<&Path>, remove: bool) -> Result<Self, Failure> {
         let path = path.map_or_else(default_path, Path::to_owned);
         // Removed only once it is known to be one of these benches'.
         let mut content = Self {
@@ -43,7 +44,7 @@ impl Content {
         Ok(content)
     }
 
-    fn write(&self) -> Result<(), Box<dyn Error>> {
+    fn write(&self) -> Result<(), Failure> {
         println!("making {} ({} MiB)", self.path.display(), FILE_LEN >> 20);
         if let Some(folder) = self.path.parent() {
             fs::create_dir_all(folder)?;
@@ -61,7 +62,7 @@ impl Content {
     }
 
     /// Reads all of it, and checks every word.
-    fn warm(&self) -> Result<(), Box<dyn Error>> {
+    fn warm(&self) -> Result<(), Failure> {
         let file = File::open(&self.path)?;
         let mut chunk = vec![0; 1 << 20];
         for at in (0..FILE_LEN).step_by(1 << 20) {

@@ -1,12 +1,13 @@
 //! What a figure belongs to: kernel, processor, cores, ring, device.
 
-use std::error::Error;
 use std::fs;
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use core_affinity::CoreId;
+
+use crate::Failure;
 
 /// The cores of this process, read before anything was pinned.
 #[derive(Debug)]
@@ -17,7 +18,7 @@ pub(crate) struct Cores {
 
 impl Cores {
     /// Reads them; `wanted` is the one to measure on.
-    pub(crate) fn of_process(wanted: Option<usize>) -> Result<Self, Box<dyn Error>> {
+    pub(crate) fn of_process(wanted: Option<usize>) -> Result<Self, Failure> {
         let all = core_affinity::get_core_ids().filter(|cores| !cores.is_empty());
         let all = all.ok_or("the cores of this process cannot be read")?;
         let measured = match wanted {
@@ -31,7 +32,7 @@ impl Cores {
     }
 
     /// Pins the calling thread to the core that is measured on.
-    pub(crate) fn pin(&self) -> Result<(), Box<dyn Error>> {
+    pub(crate) fn pin(&self) -> Result<(), Failure> {
         pin(self.measured)
     }
 
@@ -43,7 +44,7 @@ impl Cores {
 }
 
 /// Pins the calling thread.
-pub(crate) fn pin(core: CoreId) -> Result<(), Box<dyn Error>> {
+pub(crate) fn pin(core: CoreId) -> Result<(), Failure> {
     if core_affinity::set_for_current(core) {
         Ok(())
     } else {

@@ -19,8 +19,11 @@ use clap::Parser;
 
 use cases::Case;
 
-/// What a case answers: nothing but its printed table, or why it could not measure.
-type Outcome = Result<(), Box<dyn Error>>;
+/// Why something could not be measured.
+type Failure = Box<dyn Error + Send + Sync>;
+
+/// What a case answers: nothing but its printed table.
+type Outcome = Result<(), Failure>;
 
 /// Measures one case, or all of them, against floors in the same run.
 #[derive(Debug, Parser)]
@@ -56,7 +59,6 @@ fn main() -> ExitCode {
 }
 
 fn run(options: &Options) -> Outcome {
-    // Read before the first pin, which would hide the other cores.
     let cores = environment::Cores::of_process(options.core)?;
     environment::print(&cores);
     options.case.run(options, &cores)

@@ -1,12 +1,13 @@
 //! Rounds, medians and the table.
 
-use std::error::Error;
 use std::time::{Duration, Instant};
+
+use crate::Failure;
 
 /// One way to do the work of a case.
 pub(crate) struct Contender<'a> {
     name: String,
-    round: Box<dyn FnMut() -> Result<Sample, Box<dyn Error>> + 'a>,
+    round: Box<dyn FnMut() -> Result<Sample, Failure> + 'a>,
 }
 
 /// What one round took.
@@ -42,7 +43,7 @@ impl<'a> Contender<'a> {
     /// Names a way; `round` does all of a round's work once and checks its result.
     pub(crate) fn new(
         name: impl Into<String>,
-        round: impl FnMut() -> Result<Sample, Box<dyn Error>> + 'a,
+        round: impl FnMut() -> Result<Sample, Failure> + 'a,
     ) -> Self {
         Self {
             name: name.into(),
@@ -58,7 +59,7 @@ pub(crate) fn interleave(
     item: &str,
     rounds: u32,
     mut contenders: Vec<Contender<'_>>,
-) -> Result<(), Box<dyn Error>> {
+) -> Result<(), Failure> {
     let mut series = vec![Vec::new(); contenders.len()];
     for round in 0..=rounds {
         for (contender, series) in contenders.iter_mut().zip(&mut series) {

@@ -3,7 +3,6 @@
 //!
 //! The floor is two threads that unpark each other around an atomic counter.
 
-use std::error::Error;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
@@ -15,7 +14,7 @@ use corelane::{Executor, Placement};
 
 use crate::environment::{Cores, pin};
 use crate::measure::{Contender, Sample, interleave};
-use crate::{Options, Outcome};
+use crate::{Failure, Options, Outcome};
 
 const TRIPS: u64 = 5_000;
 
@@ -33,7 +32,7 @@ pub(crate) fn run(options: &Options, cores: &Cores) -> Outcome {
     interleave("cross_core round trip", "trip", options.rounds, contenders)
 }
 
-fn workers(executor: &Executor) -> Result<Sample, Box<dyn Error>> {
+fn workers(executor: &Executor) -> Result<Sample, Failure> {
     let (there, inbox) = bounded(1);
     let (back, answers) = bounded(1);
     let echo = executor.spawn_on(1, move || echo(inbox, back))?;
@@ -64,7 +63,7 @@ async fn call(there: Sender<u64>, mut answers: Receiver<u64>) -> (Duration, u64)
 }
 
 /// Even counts are the caller's to raise, odd ones the other's.
-fn threads([one, two]: [CoreId; 2]) -> Result<Sample, Box<dyn Error>> {
+fn threads([one, two]: [CoreId; 2]) -> Result<Sample, Failure> {
     let count = Arc::new(AtomicU64::new(0));
     let caller = thread::spawn({
         let count = Arc::clone(&count);

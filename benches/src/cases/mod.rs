@@ -7,6 +7,8 @@ mod sleep;
 mod spawn;
 mod yield_now;
 
+use std::thread;
+
 use clap::ValueEnum;
 
 use crate::environment::Cores;
@@ -32,21 +34,21 @@ pub(crate) enum Case {
 
 impl Case {
     pub(crate) fn run(self, options: &Options, cores: &Cores) -> Outcome {
-        match self {
-            Self::ReadCached => read_cached::run(options, cores),
-            Self::Spawn => spawn::run(options, cores),
-            Self::Yield => yield_now::run(options, cores),
-            Self::Sleep => sleep::run(options, cores),
-            Self::CrossCore => cross_core::run(options, cores),
-            Self::All => [
-                Self::ReadCached,
-                Self::Spawn,
-                Self::Yield,
-                Self::Sleep,
-                Self::CrossCore,
-            ]
-            .into_iter()
-            .try_for_each(|case| case.run(options, cores)),
-        }
+        let case = match self {
+            Self::ReadCached => read_cached::run,
+            Self::Spawn => spawn::run,
+            Self::Yield => yield_now::run,
+            Self::Sleep => sleep::run,
+            Self::CrossCore => cross_core::run,
+            Self::All => return Self::all().try_for_each(|case| case.run(options, cores)),
+        };
+        // On a thread of its own, so that its pin does not reach the next case.
+        thread::scope(|scope| scope.spawn(|| case(options, cores)).join())
+            .unwrap_or_else(|_| Err("the case panicked".into()))
+    }
+
+    fn all() -> impl Iterator<Item = Self> {
+        let cases = Self::value_variants().iter().copied();
+        cases.filter(|case| !matches!(case, Self::All))
     }
 }

@@ -3,7 +3,6 @@
 //! The floor is a bare ring that keeps 32 reads in flight. Readers of the same number read at
 //! the same positions everywhere.
 
-use std::error::Error;
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::rc::Rc;
@@ -14,7 +13,7 @@ use crate::content::{Content, Positions, READ_LEN, check_sum, expected_sum, is_c
 use crate::environment::{Cores, scheduler_of};
 use crate::floors::ring::BareRing;
 use crate::measure::{Contender, Sample, interleave};
-use crate::{Options, Outcome};
+use crate::{Failure, Options, Outcome};
 
 /// Readers, each with one read in flight.
 const READERS: u32 = 32;
@@ -61,12 +60,7 @@ pub(crate) fn run(options: &Options, cores: &Cores) -> Outcome {
     interleave("read_cached", "read", options.rounds, contenders)
 }
 
-fn read_by_tasks(
-    worker: &Worker,
-    file: &File,
-    reads: u64,
-    whole: bool,
-) -> Result<u64, Box<dyn Error>> {
+fn read_by_tasks(worker: &Worker, file: &File, reads: u64, whole: bool) -> Result<u64, Failure> {
     let file = {
         let _entered = worker.enter();
         Rc::new(corelane::fs::File::from_std(file.try_clone()?))

@@ -14,7 +14,7 @@ use corelane::{Config, TurnBudget, Worker};
 
 use crate::environment::Cores;
 use crate::measure::{Contender, Sample, interleave};
-use crate::{Options, Outcome};
+use crate::{Failure, Options, Outcome};
 
 const TIMERS: u32 = 100_000;
 /// The timers that fire are due within this time of the first.
@@ -61,7 +61,7 @@ fn set(deadlines: impl Iterator<Item = Instant>, sleeps: &mut Vec<Sleep>) {
     }));
 }
 
-fn sleeps_cancel(worker: &Worker) -> Result<Sample, Box<dyn std::error::Error>> {
+fn sleeps_cancel(worker: &Worker) -> Result<Sample, Failure> {
     let _entered = worker.enter();
     let mut sleeps = Vec::with_capacity(TIMERS as usize);
     let start = Instant::now() + Duration::from_secs(60);
@@ -78,7 +78,7 @@ fn sleeps_cancel(worker: &Worker) -> Result<Sample, Box<dyn std::error::Error>> 
     Ok(sample)
 }
 
-fn sleeps_fire(worker: &Worker) -> Result<Sample, Box<dyn std::error::Error>> {
+fn sleeps_fire(worker: &Worker) -> Result<Sample, Failure> {
     let _entered = worker.enter();
     let mut sleeps = Vec::with_capacity(TIMERS as usize);
     let fired_before = worker.stats().timers_fired;
@@ -121,10 +121,7 @@ fn map_cancel() -> Sample {
     let start = Instant::now();
     let spread = || deadlines(start, Duration::from_secs(3600));
     let (sample, ()) = Sample::of(TIMERS.into(), || {
-        // One by one, as `extend` would sort them first.
-        for (id, deadline) in (0..).zip(spread()) {
-            map.insert((deadline, id), Waker::noop().clone());
-        }
+        fill(&mut map, spread());
         for (id, deadline) in (0..).zip(spread()) {
             map.remove(&(deadline, id));
         }
@@ -133,7 +130,7 @@ fn map_cancel() -> Sample {
     sample
 }
 
-fn map_fire() -> Result<Sample, Box<dyn std::error::Error>> {
+fn map_fire() -> Result<Sample, Failure> {
     let mut map = Map::new();
     let start = Instant::now();
     let (sample, fired) = Sample::of(TIMERS.into(), || {

@@ -11,7 +11,6 @@
     reason = "drives io_uring without the library that is measured"
 )]
 
-use std::error::Error;
 use std::fs::File;
 use std::io;
 use std::os::fd::AsRawFd;
@@ -19,6 +18,7 @@ use std::os::fd::AsRawFd;
 use io_uring::squeue::SubmissionQueue;
 use io_uring::{IoUring, opcode, types};
 
+use crate::Failure;
 use crate::content::{Positions, READ_LEN, check_sum, is_content};
 
 /// A ring and as many buffers as reads are kept in flight.
@@ -56,12 +56,7 @@ impl BareRing {
 
     /// Lets each slot do `reads` reads of `file` at its positions, from their beginning, and
     /// returns the sum of the checks. With `whole`, every byte is checked.
-    pub(crate) fn read(
-        &mut self,
-        file: &File,
-        reads: u64,
-        whole: bool,
-    ) -> Result<u64, Box<dyn Error>> {
+    pub(crate) fn read(&mut self, file: &File, reads: u64, whole: bool) -> Result<u64, Failure> {
         for (seed, slot) in (0..).zip(&mut self.slots) {
             slot.positions = Positions::new(seed);
             slot.left = reads;
@@ -80,6 +75,8 @@ impl BareRing {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => panic!("the bare ring cannot be entered: {error}"),
             }
+            // The kernel has taken the entries, and delivered what is complete.
+            sq.sync();
             cq.sync();
             for cqe in &mut cq {
                 in_flight -= 1;
