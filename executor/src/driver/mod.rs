@@ -266,6 +266,7 @@ impl Driver {
     /// Returns how many operations, and with them their memory, had to be leaked.
     pub(crate) fn close(&mut self, deadline: Instant, delivery: &mut Delivery) -> usize {
         const STEP: Duration = Duration::from_millis(50);
+        self.close_backlog(delivery);
         self.cancels.clear();
         self.cancels.extend(self.slab.in_flight());
         while self.in_flight() > 0 {
@@ -284,6 +285,11 @@ impl Driver {
         }
         self.backend = None;
         self.credits = self.credits_max;
+        leaked
+    }
+
+    /// Ends the operations that wait in line: nothing may start that nobody would cancel.
+    fn close_backlog(&mut self, delivery: &mut Delivery) {
         for (key, _) in std::mem::take(&mut self.backlog) {
             if let Some(slot) =
                 self.slab.get_mut(key).filter(|slot| slot.lifecycle == Lifecycle::Queued)
@@ -294,7 +300,6 @@ impl Driver {
             }
         }
         self.backlog_dead = 0;
-        leaked
     }
 }
 
