@@ -211,6 +211,11 @@ impl Driver {
                 while let Some(outcome) = slot.pop_result() {
                     slot.dispose_of(outcome);
                 }
+                #[cfg(corelane_planted = "free_on_drop")]
+                {
+                    // The planted bug that the tests of dropping must find.
+                    slot.memory = Erased::new(());
+                }
                 self.cancel(key);
                 (None, waker)
             }

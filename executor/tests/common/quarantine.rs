@@ -44,9 +44,11 @@ impl Memory {
     fn check(&self) {
         // What the kernel or another thread wrote is to be seen: no cached value may answer.
         std::hint::black_box(self.ptr);
-        if let Some(at) = self.bytes().iter().position(|byte| *byte != CANARY) {
-            panic!(
-                "LATE WRITE: byte {at} of {} of a freed buffer was written after its drop",
+        const CLEAN: [u8; 4096] = [CANARY; 4096];
+        for (page, bytes) in self.bytes().chunks(CLEAN.len()).enumerate() {
+            assert!(
+                bytes == &CLEAN[..bytes.len()],
+                "LATE WRITE: page {page} of a buffer of {} bytes was written after its drop",
                 self.layout.size()
             );
         }
