@@ -49,6 +49,22 @@ fn one_folder_names_the_executor() {
 }
 
 #[test]
+fn the_catalogue_the_headers_and_inflating_do_no_io() {
+    let pure = ["catalogue.rs", "local.rs", "inflate.rs", "entry.rs"];
+    let pure = pure.map(|file| format!("src/pack/zip/{file}"));
+    let mut found = Vec::new();
+    let sources = sources();
+    let mut pure_sources = 0;
+    for source in sources.iter().filter(|source| pure.contains(&source.path)) {
+        pure_sources += 1;
+        found.extend(rules::only_in(source, "crate : : traits", &[]));
+        found.extend(rules::only_in(source, "std : : fs", &[]));
+    }
+    assert_eq!(pure_sources, pure.len());
+    clean(&found);
+}
+
+#[test]
 fn what_a_call_returned_becomes_an_error_beside_the_call() {
     let mut found = Vec::new();
     for source in sources() {

@@ -71,8 +71,12 @@ pub struct SimConfig {
     pub delay_max: u32,
     /// Chance, in percent, that a read or a write moves fewer bytes than asked.
     pub short_percent: u8,
-    /// Chance, in percent, that an operation fails with a random errno.
+    /// Chance, in percent, that an operation fails with a random errno, and that an enter is
+    /// turned away (`EAGAIN`, `EBUSY`).
     pub error_percent: u8,
+    /// Chance, in percent, that an operation which waits for a peer (accept, recv, poll) waits
+    /// until it is cancelled.
+    pub stuck_percent: u8,
 }
 
 #[cfg(feature = "sim")]
@@ -85,7 +89,15 @@ impl SimConfig {
             delay_max: 8,
             short_percent: 0,
             error_percent: 0,
+            stuck_percent: 0,
         }
+    }
+
+    /// Returns the byte that simulated reads find at an offset of any file; what is received
+    /// from a peer begins as a file does.
+    #[must_use]
+    pub const fn byte_at(offset: u64) -> u8 {
+        (offset.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 56) as u8
     }
 }
 
@@ -271,7 +283,7 @@ impl Config {
             4096,
             1 << 30,
         )?;
-        if !self.pool.buffer_len.is_multiple_of(4096) {
+        if self.pool.buffer_len % 4096 != 0 {
             return Err(SetupError::config(
                 "pool.buffer_len",
                 self.pool.buffer_len as u64,

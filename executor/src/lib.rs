@@ -23,6 +23,8 @@ mod worker;
 mod async_fd;
 mod executor;
 pub mod fs;
+#[cfg(feature = "hyper")]
+pub mod hyper;
 mod main_loop;
 pub mod net;
 mod pool;

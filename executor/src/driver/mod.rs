@@ -134,14 +134,16 @@ impl Driver {
         (self.slab.len(), self.slab.high_water())
     }
 
-    /// Says whether operations or cancels wait to be pushed, or pushed ones to be submitted.
+    /// Says whether operations or cancels wait to be pushed, or pushed ones to be submitted, or
+    /// the kick to be armed: without it, nobody could end a wait on the worker's descriptor.
     pub(crate) fn has_unsubmitted(&mut self) -> bool {
-        self.backlog.len() > self.backlog_dead
+        let Some(backend) = &mut self.backend else {
+            return false;
+        };
+        !self.kick_armed
+            || self.backlog.len() > self.backlog_dead
             || !self.cancels.is_empty()
-            || self
-                .backend
-                .as_mut()
-                .is_some_and(|backend| backend.queued() > 0)
+            || backend.queued() > 0
     }
 
     /// Says whether something could be pushed now that waits to be.

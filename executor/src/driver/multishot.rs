@@ -101,6 +101,10 @@ where
         }
     }
 
+    pub(crate) fn is_armed(&self) -> bool {
+        self.armed.is_some()
+    }
+
     pub(crate) fn memory(&self) -> &K::Memory {
         &self.memory
     }

@@ -28,13 +28,21 @@ pub(crate) fn nop() -> Sqe {
     Sqe(opcode::Nop::new().build())
 }
 
+/// Keeps an offset of `u64::MAX` from naming the descriptor's own position, which it does for the
+/// kernel: the number below is refused (`EINVAL`), as all offsets are that no file has.
+fn position(offset: u64) -> u64 {
+    offset.min(u64::MAX - 1)
+}
+
 /// Reads, into registered memory when `fixed` names it.
 pub(crate) fn read(fd: RawFd, ptr: *mut u8, len: u32, offset: u64, fixed: Option<u16>) -> Sqe {
     let fd = types::Fd(fd);
     Sqe(match fixed {
-        None => opcode::Read::new(fd, ptr, len).offset(offset).build(),
+        None => opcode::Read::new(fd, ptr, len)
+            .offset(position(offset))
+            .build(),
         Some(index) => opcode::ReadFixed::new(fd, ptr, len, index)
-            .offset(offset)
+            .offset(position(offset))
             .build(),
     })
 }
@@ -43,22 +51,24 @@ pub(crate) fn read(fd: RawFd, ptr: *mut u8, len: u32, offset: u64, fixed: Option
 pub(crate) fn write(fd: RawFd, ptr: *const u8, len: u32, offset: u64, fixed: Option<u16>) -> Sqe {
     let fd = types::Fd(fd);
     Sqe(match fixed {
-        None => opcode::Write::new(fd, ptr, len).offset(offset).build(),
+        None => opcode::Write::new(fd, ptr, len)
+            .offset(position(offset))
+            .build(),
         Some(index) => opcode::WriteFixed::new(fd, ptr, len, index)
-            .offset(offset)
+            .offset(position(offset))
             .build(),
     })
 }
 
 pub(crate) fn readv(fd: RawFd, iovecs: *const libc::iovec, count: u32, offset: u64) -> Sqe {
     Sqe(opcode::Readv::new(types::Fd(fd), iovecs, count)
-        .offset(offset)
+        .offset(position(offset))
         .build())
 }
 
 pub(crate) fn writev(fd: RawFd, iovecs: *const libc::iovec, count: u32, offset: u64) -> Sqe {
     Sqe(opcode::Writev::new(types::Fd(fd), iovecs, count)
-        .offset(offset)
+        .offset(position(offset))
         .build())
 }
 

@@ -111,7 +111,15 @@ pub(crate) fn rooms(sources: &[Source], prefix: &str, page: &str) -> Vec<String>
     let stale = listed
         .difference(&opted)
         .map(|path| format!("{path}: docs/SAFETY.md lists it, but it allows no unsafe code"));
-    missing.chain(stale).collect()
+    let silent = sources
+        .iter()
+        .filter(|source| opted.contains(&format!("{prefix}{}", source.path)))
+        .filter(|source| {
+            let mut comments = source.comments.iter();
+            !comments.any(|(_, text)| text == "//! # Safety")
+        })
+        .map(|source| format!("{}:1: a room without a `# Safety` paragraph", source.path));
+    missing.chain(stale).chain(silent).collect()
 }
 
 fn opts_into_unsafe(source: &Source) -> bool {

@@ -112,7 +112,7 @@ impl<B> Archive<B> {
         }
     }
 
-    fn slice_of<C>(
+    pub(crate) fn slice_of<C>(
         &self,
         blob: C,
         entry: &Entry,
@@ -134,7 +134,20 @@ impl<B> Archive<B> {
         })
     }
 
-    fn error(&self, entry: &Entry, kind: impl Into<ArchiveErrorKind>) -> ArchiveError {
+    pub(crate) fn check_stored(
+        &self,
+        entry: &Entry,
+        actual: u64,
+        crc: &crc32fast::Hasher,
+    ) -> Result<(), ArchiveError> {
+        let declared = entry.len();
+        if actual != declared {
+            return Err(self.error(entry, ArchiveErrorKind::TooShort { declared, actual }));
+        }
+        check_crc(entry.crc32(), crc).map_err(|kind| self.error(entry, kind))
+    }
+
+    pub(crate) fn error(&self, entry: &Entry, kind: impl Into<ArchiveErrorKind>) -> ArchiveError {
         ArchiveError::of_entry(&self.name, entry.name(), kind)
     }
 }
@@ -258,19 +271,6 @@ impl<B: RandomReadBlob> Archive<B> {
             }
         }
         Ok(())
-    }
-
-    fn check_stored(
-        &self,
-        entry: &Entry,
-        actual: u64,
-        crc: &crc32fast::Hasher,
-    ) -> Result<(), ArchiveError> {
-        let declared = entry.len();
-        if actual != declared {
-            return Err(self.error(entry, ArchiveErrorKind::TooShort { declared, actual }));
-        }
-        check_crc(entry.crc32(), crc).map_err(|kind| self.error(entry, kind))
     }
 }
 
