@@ -2,6 +2,7 @@
 
 use std::io;
 use std::os::fd::RawFd;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::config::{BackendChoice, Config, REAP_BATCH};
 use crate::error::SetupError;
@@ -12,6 +13,12 @@ use crate::ring::{Cqe, Pending, Ring, Rung, Wait};
 #[cfg(feature = "sim")]
 use super::sim::Sim;
 use super::uring::Uring;
+
+/// Hands out a number that no other backend of the process ever has; zero is nobody's.
+pub(super) fn next_identity() -> usize {
+    static NEXT: AtomicUsize = AtomicUsize::new(1);
+    NEXT.fetch_add(1, Ordering::Relaxed)
+}
 
 /// What operations run on.
 #[derive(Debug)]
@@ -71,7 +78,7 @@ impl Backend {
         each!(self, backend => backend.cq_entries())
     }
 
-    /// A number that no other live backend has.
+    /// A number that no other backend has.
     pub(super) fn identity(&self) -> usize {
         each!(self, backend => backend.identity())
     }

@@ -96,6 +96,18 @@ pub(crate) fn on_signal(signal: i32, sender: OwnedFd) -> io::Result<SigId> {
     unsafe { signal_hook_registry::register(signal, write) }
 }
 
+/// Keeps `SIGPIPE` from the calling thread: sendfile(2) raises it where send(2) can be told not to.
+pub(crate) fn block_sigpipe() {
+    // SAFETY: an all-zero signal set is a valid value to initialise.
+    let mut set: libc::sigset_t = unsafe { std::mem::zeroed() };
+    // SAFETY: `set` is a local signal set.
+    let _ = unsafe { libc::sigemptyset(&raw mut set) };
+    // SAFETY: as above; SIGPIPE is a signal number.
+    let _ = unsafe { libc::sigaddset(&raw mut set, libc::SIGPIPE) };
+    // SAFETY: `set` is initialised, and the old mask is not asked for.
+    let _ = unsafe { libc::pthread_sigmask(libc::SIG_BLOCK, &raw const set, std::ptr::null_mut()) };
+}
+
 /// Returns the soft limits of locked memory in bytes and of open files.
 pub(crate) fn limits() -> [Option<u64>; 2] {
     [libc::RLIMIT_MEMLOCK, libc::RLIMIT_NOFILE].map(|resource| {
