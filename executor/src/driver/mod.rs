@@ -231,6 +231,11 @@ impl Driver {
                 while let Some(outcome) = slot.pop_result() {
                     slot.dispose_of(outcome);
                 }
+                #[cfg(corelane_planted = "free_on_drop")]
+                {
+                    // The planted bug that the tests of dropping must find.
+                    slot.memory = Erased::new(());
+                }
                 self.cancel(key);
                 (None, waker)
             }
@@ -287,6 +292,7 @@ impl Driver {
     /// Returns how many operations, and with them their memory, had to be leaked.
     pub(crate) fn close(&mut self, deadline: Instant, delivery: &mut Delivery) -> usize {
         const STEP: Duration = Duration::from_millis(50);
+        self.close_backlog(delivery);
         self.cancels.clear();
         self.cancels.extend(self.slab.in_flight());
         while self.in_flight() > 0 {
@@ -309,6 +315,11 @@ impl Driver {
         }
         self.backend = None;
         self.credits = self.credits_max;
+        leaked
+    }
+
+    /// Ends the operations that wait in line: nothing may start that nobody would cancel.
+    fn close_backlog(&mut self, delivery: &mut Delivery) {
         for (key, _) in std::mem::take(&mut self.backlog) {
             if let Some(slot) = self
                 .slab
@@ -321,7 +332,6 @@ impl Driver {
             }
         }
         self.backlog_dead = 0;
-        leaked
     }
 }
 
