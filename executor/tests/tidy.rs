@@ -296,8 +296,8 @@ mod snippets {
                 "x;\n".repeat(lines)
             )
         };
-        assert_eq!(sizes(&body(68)), 0);
-        assert_eq!(sizes(&body(69)), 1);
+        assert_eq!(sizes(&body(70)), 0);
+        assert_eq!(sizes(&body(71)), 1);
         assert_eq!(sizes("trait T { fn f(&self); } type F = fn(u8) -> u8;"), 0);
     }
 

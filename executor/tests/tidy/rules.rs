@@ -212,8 +212,10 @@ pub(crate) fn sizes(source: &Source) -> Vec<String> {
             continue;
         };
         let first = source.tokens[at].line;
-        let last = source.tokens[source.closing(open) - 1].line;
-        let lines = last - first + 1;
+        // As clippy counts: lines of the body with code on them.
+        let body = &source.tokens[open + 1..source.closing(open) - 1];
+        let lines: BTreeSet<usize> = body.iter().map(|token| token.line).collect();
+        let lines = lines.len();
         found.extend(finding(lines > FUNCTION_LINES_MAX, || {
             format!("{}:{first}: `{name}` has {lines} lines", source.path)
         }));
