@@ -12,9 +12,9 @@
 use std::collections::VecDeque;
 use std::io;
 use std::os::fd::RawFd;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+use super::backend::next_identity;
 use super::dispatch::{CANCEL, KICK};
 use crate::config::{Config, SimConfig};
 use crate::op::Request;
@@ -82,12 +82,10 @@ struct Running {
 
 impl Sim {
     pub(super) fn new(config: SimConfig, limits: &Config) -> Self {
-        // Identities of real rings count from below.
-        static IDENTITY: AtomicUsize = AtomicUsize::new(usize::MAX / 2);
         Self {
             config,
             rng: Rng::new(config.seed),
-            identity: IDENTITY.fetch_add(1, Ordering::Relaxed),
+            identity: next_identity(),
             queued: VecDeque::new(),
             queued_max: limits.sq_entries.next_power_of_two() as usize,
             running: Vec::new(),
