@@ -150,7 +150,7 @@ impl<'a> Storm<'a> {
         }
         drop(handles);
         self.check_fds(&before, seed);
-        if self.workers % 16 == 0 {
+        if self.workers.is_multiple_of(16) {
             quarantine::check();
         }
         self.workers += 1;
