@@ -1,4 +1,9 @@
 //! The wake list, the park state and the kick of one worker, in memory that is never freed.
+//!
+//! # Safety
+//!
+//! Blocks are leaked and recycled, never freed: whoever points at one may use what is atomic in it at
+//! any time. The contract of the stack is handed on to the callers.
 #![allow(
     unsafe_code,
     reason = "forwards the contract of the stack; writes to an eventfd"

@@ -23,10 +23,15 @@ pub(crate) fn result(value: i32) -> io::Result<u32> {
 /// Converts the return value of a libc call that reports through errno.
 pub(crate) fn check(value: libc::c_int) -> io::Result<libc::c_int> {
     if value < 0 {
-        Err(io::Error::last_os_error())
+        Err(last_error())
     } else {
         Ok(value)
     }
+}
+
+/// Returns the error of the call that has just failed.
+pub(crate) fn last_error() -> io::Error {
+    io::Error::last_os_error()
 }
 
 /// Takes the ownership of a descriptor that an operation has just made.
