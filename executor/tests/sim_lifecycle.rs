@@ -306,7 +306,7 @@ async fn many_at_once(mut rng: Rng, tally: &Tally) {
             std::task::Poll::Pending => true,
         });
         while !reads.is_empty() && rng.percent(20) {
-            reads.swap_remove(rng.below(reads.len()));
+            drop(reads.swap_remove(rng.below(reads.len())));
             count(&tally.dropped);
         }
         if reads.is_empty() {
