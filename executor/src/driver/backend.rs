@@ -14,12 +14,6 @@ use crate::ring::{Cqe, Pending, Ring, Rung, Wait};
 use super::sim::Sim;
 use super::uring::Uring;
 
-/// Hands out a number that no other backend of the process ever has; zero is nobody's.
-pub(super) fn next_identity() -> usize {
-    static NEXT: AtomicUsize = AtomicUsize::new(1);
-    NEXT.fetch_add(1, Ordering::Relaxed)
-}
-
 /// What operations run on.
 #[derive(Debug)]
 #[cfg_attr(
@@ -78,7 +72,8 @@ impl Backend {
         each!(self, backend => backend.cq_entries())
     }
 
-    /// A number that no other backend has.
+    /// A number that no other backend has, nor had: memory that was registered with one may
+    /// outlive it.
     pub(super) fn identity(&self) -> usize {
         each!(self, backend => backend.identity())
     }
@@ -120,4 +115,10 @@ impl Backend {
         debug_assert!(out.is_empty() && out.capacity() >= REAP_BATCH);
         each!(self, backend => backend.reap(out))
     }
+}
+
+/// Makes an identity for a new backend; zero is nobody's.
+pub(super) fn next_identity() -> usize {
+    static NEXT: AtomicUsize = AtomicUsize::new(1);
+    NEXT.fetch_add(1, Ordering::Relaxed)
 }

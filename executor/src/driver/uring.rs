@@ -3,6 +3,7 @@
 use std::io;
 use std::os::fd::RawFd;
 
+use super::backend::next_identity;
 use super::dispatch::{CANCEL, KICK};
 use super::submit::push;
 use crate::op::Request;
@@ -20,7 +21,7 @@ impl Uring {
     pub(super) fn new(ring: Ring) -> Self {
         Self {
             ring,
-            identity: super::backend::next_identity(),
+            identity: next_identity(),
         }
     }
 
