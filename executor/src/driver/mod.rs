@@ -134,9 +134,12 @@ impl Driver {
         (self.slab.len(), self.slab.high_water())
     }
 
-    /// Says whether operations or cancels wait to be pushed, or pushed ones to be submitted.
+    /// Says whether operations, cancels or the kick wait to be pushed, or pushed ones to be
+    /// submitted. Without the kick in place nobody could tell a worker that only turns, and is
+    /// waited for by its descriptor.
     pub(crate) fn has_unsubmitted(&mut self) -> bool {
-        self.backlog.len() > self.backlog_dead
+        (!self.kick_armed && self.backend.is_some())
+            || self.backlog.len() > self.backlog_dead
             || !self.cancels.is_empty()
             || self.backend.as_mut().is_some_and(|backend| backend.queued() > 0)
     }
