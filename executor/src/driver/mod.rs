@@ -134,14 +134,12 @@ impl Driver {
         (self.slab.len(), self.slab.high_water())
     }
 
-    /// Says whether operations or cancels wait to be pushed, or pushed ones to be submitted, or
-    /// the kick to be armed: without it, nobody could end a wait on the worker's descriptor.
+    /// Says whether operations, cancels or the kick wait to be pushed, or pushed ones to be
+    /// submitted. Without the kick in place nobody could tell a worker that only turns, and is
+    /// waited for by its descriptor.
     pub(crate) fn has_unsubmitted(&mut self) -> bool {
-        let Some(backend) = &mut self.backend else {
-            return false;
-        };
-        !self.kick_armed
-            || self.lanes.iter().any(|lane| lane.waiting() > 0)
+        (!self.kick_armed && self.backend.is_some())
+            || self.backlog.len() > self.backlog_dead
             || !self.cancels.is_empty()
             || backend.queued() > 0
     }

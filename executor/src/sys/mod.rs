@@ -75,6 +75,12 @@ impl EventFd {
     }
 }
 
+impl From<OwnedFd> for EventFd {
+    fn from(fd: OwnedFd) -> Self {
+        Self(File::from(fd))
+    }
+}
+
 /// Lets `signal` write a byte to `sender`, a non-blocking socket, until it is unregistered.
 ///
 /// # Errors

@@ -139,7 +139,8 @@ impl Core {
         if let Some(event) = self.event.get() {
             return Ok(event.as_fd());
         }
-        let event = EventFd::new()?;
+        let make = || EventFd::new().map(EventFd::into_fd);
+        let event = EventFd::from(self.local.block().event_fd(make)?.try_clone_to_owned()?);
         self.driver.borrow().register_eventfd(event.as_fd())?;
         // What arrived before is not signalled any more: let the first wait return at once.
         event.signal();
