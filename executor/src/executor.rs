@@ -106,12 +106,26 @@ impl Builder {
     pub fn start(self) -> Result<Executor, SetupError> {
         self.config.validate()?;
         let machine = machine().map_err(|error| SetupError::from_io("sched_getaffinity", error))?;
-        let cores = place(&self.placement, self.workers, &machine.topology, &machine.allowed)
-            .map_err(|error| SetupError::Placement { reason: error.to_string() })?;
+        let cores = place(
+            &self.placement,
+            self.workers,
+            &machine.topology,
+            &machine.allowed,
+        )
+        .map_err(|error| SetupError::Placement {
+            reason: error.to_string(),
+        })?;
         let free = complement(&machine.allowed, &cores);
-        let helpers = if free.is_empty() { machine.allowed.cores.clone() } else { free };
+        let helpers = if free.is_empty() {
+            machine.allowed.cores.clone()
+        } else {
+            free
+        };
         let blocking = Arc::new(blocking_pool(helpers.clone(), self.blocking_threads));
-        let mut executor = Executor { workers: Vec::with_capacity(cores.len()), blocking };
+        let mut executor = Executor {
+            workers: Vec::with_capacity(cores.len()),
+            blocking,
+        };
         for (index, core) in cores.into_iter().enumerate() {
             let worker = self.start_worker(index, core, &executor.blocking, &helpers)?;
             executor.workers.push(worker);
@@ -146,7 +160,14 @@ impl Builder {
         };
         let (spawner, published, backend) = when_ready.recv().map_err(|_| gone())??;
         let core = core.map(|core| core.id);
-        Ok(WorkerThread { spawner, published, backend, core, stop, thread: Some(thread) })
+        Ok(WorkerThread {
+            spawner,
+            published,
+            backend,
+            core,
+            stop,
+            thread: Some(thread),
+        })
     }
 }
 
@@ -186,7 +207,11 @@ impl Seed {
             }
         };
         let core = worker.core();
-        let message = (worker.spawner(), Arc::clone(core.published()), worker.backend());
+        let message = (
+            worker.spawner(),
+            Arc::clone(core.published()),
+            worker.backend(),
+        );
         if ready.send(Ok(message)).is_err() {
             return ShutdownReport::default();
         }
@@ -201,8 +226,9 @@ impl Seed {
 
     fn make(&self) -> Result<Worker, SetupError> {
         if let Some(core) = self.core {
-            pin::pin_thread(core)
-                .map_err(|error| SetupError::Placement { reason: error.to_string() })?;
+            pin::pin_thread(core).map_err(|error| SetupError::Placement {
+                reason: error.to_string(),
+            })?;
         }
         let worker = Worker::new(self.config.clone())?;
         let core = worker.core();
@@ -343,7 +369,10 @@ impl Executor {
     ///
     /// As [`spawn_on`](Self::spawn_on), for the first worker that refuses; tasks that were
     /// spawned before it run.
-    pub fn spawn_on_each<C, F>(&self, closure: C) -> Result<Vec<JoinHandle<F::Output>>, SpawnError<()>>
+    pub fn spawn_on_each<C, F>(
+        &self,
+        closure: C,
+    ) -> Result<Vec<JoinHandle<F::Output>>, SpawnError<()>>
     where
         C: Fn(usize) -> F + Clone + Send + 'static,
         F: Future + 'static,
@@ -351,7 +380,10 @@ impl Executor {
     {
         let spawn = |(index, worker): (usize, &WorkerThread)| {
             let closure = closure.clone();
-            worker.spawner.spawn(move || closure(index)).map_err(SpawnError::without_closure)
+            worker
+                .spawner
+                .spawn(move || closure(index))
+                .map_err(SpawnError::without_closure)
         };
         self.workers.iter().enumerate().map(spawn).collect()
     }
@@ -373,13 +405,19 @@ impl Executor {
     /// Returns each worker's counters as of the end of its last turn.
     #[must_use]
     pub fn stats(&self) -> Vec<Stats> {
-        self.workers.iter().map(|worker| worker.published.load()).collect()
+        self.workers
+            .iter()
+            .map(|worker| worker.published.load())
+            .collect()
     }
 
     /// Ends the workers: they refuse new tasks, have until `deadline` to finish those they have,
     /// abort the rest, cancel all operations and wait for the kernel to let go of their memory
     /// (at least half a second). Returns when all threads have ended.
-    #[expect(clippy::must_use_candidate, reason = "the report is for those who care")]
+    #[expect(
+        clippy::must_use_candidate,
+        reason = "the report is for those who care"
+    )]
     pub fn shutdown(mut self, deadline: Instant) -> ShutdownReport {
         let report = self.end(End::Deadline(deadline));
         let pool_deadline = deadline.max(Instant::now() + DRAIN_MIN);
@@ -388,7 +426,10 @@ impl Executor {
     }
 
     /// Waits until no worker has a task left, then ends them.
-    #[expect(clippy::must_use_candidate, reason = "the report is for those who care")]
+    #[expect(
+        clippy::must_use_candidate,
+        reason = "the report is for those who care"
+    )]
     pub fn join(mut self) -> ShutdownReport {
         self.end(End::WhenIdle)
     }

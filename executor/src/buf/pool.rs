@@ -62,7 +62,10 @@ impl PoolCore {
         let memory = Mapping::new(config.buffer_count * config.buffer_len)?;
         let ranges: Vec<libc::iovec> = (0..config.buffer_count)
             .map(|index| libc::iovec {
-                iov_base: memory.as_ptr().wrapping_add(index * config.buffer_len).cast(),
+                iov_base: memory
+                    .as_ptr()
+                    .wrapping_add(index * config.buffer_len)
+                    .cast(),
                 iov_len: config.buffer_len,
             })
             .collect();
@@ -104,14 +107,15 @@ impl PoolCore {
         }
         let index = free.pop()?;
         drop(free);
-        Some(PoolBuf { shared: Arc::clone(&self.shared), index, len: 0 })
+        Some(PoolBuf {
+            shared: Arc::clone(&self.shared),
+            index,
+            len: 0,
+        })
     }
 
     /// Takes a buffer or remembers whom to wake when one comes home.
-    pub(crate) fn poll_get(
-        self: &std::rc::Rc<Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<PoolBuf> {
+    pub(crate) fn poll_get(self: &std::rc::Rc<Self>, cx: &mut Context<'_>) -> Poll<PoolBuf> {
         if let Some(buf) = self.try_get() {
             return Poll::Ready(buf);
         }
@@ -304,7 +308,12 @@ mod tests {
         assert_eq!(addresses.len(), 4);
         assert!(addresses.iter().all(|address| address % 4096 == 0));
         std::thread::spawn(move || drop(bufs)).join().unwrap();
-        assert_eq!((0..5).filter_map(|_| pool.try_get().map(std::mem::forget)).count(), 4);
+        assert_eq!(
+            (0..5)
+                .filter_map(|_| pool.try_get().map(std::mem::forget))
+                .count(),
+            4
+        );
     }
 
     #[test]

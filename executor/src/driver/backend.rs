@@ -15,6 +15,13 @@ use super::uring::Uring;
 
 /// What operations run on.
 #[derive(Debug)]
+#[cfg_attr(
+    feature = "sim",
+    allow(
+        clippy::large_enum_variant,
+        reason = "one per worker, and never moved again"
+    )
+)]
 pub(crate) enum Backend {
     Uring(Uring),
     #[cfg(feature = "sim")]

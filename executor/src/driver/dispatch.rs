@@ -29,16 +29,14 @@ impl Delivery {
             waker.wake();
         }
     }
-
-    pub(crate) fn is_empty(&self) -> bool {
-        self.wakers.is_empty() && self.dropped.is_empty()
-    }
 }
 
 impl Driver {
     /// Takes one batch of completions and returns how many there were.
     pub(crate) fn dispatch(&mut self, delivery: &mut Delivery) -> usize {
-        let Some(backend) = &mut self.backend else { return 0 };
+        let Some(backend) = &mut self.backend else {
+            return 0;
+        };
         let mut cqes = std::mem::take(&mut self.cqes);
         let count = backend.reap(&mut cqes);
         for cqe in cqes.drain(..) {
@@ -55,11 +53,17 @@ impl Driver {
         let Some(slot) = self.slab.get_mut(key) else {
             // Counted and reported in the statistics: no operation has this key.
             self.counters.unknown += 1;
-            debug_assert!(false, "a completion for an operation that does not exist: {cqe:?}");
+            debug_assert!(
+                false,
+                "a completion for an operation that does not exist: {cqe:?}"
+            );
             return;
         };
         self.counters.completed += 1;
-        let outcome = Outcome { result: cqe.result, flags: cqe.flags };
+        let outcome = Outcome {
+            result: cqe.result,
+            flags: cqe.flags,
+        };
         let last = !cqe.more();
         let (lifecycle, action) = slot.lifecycle.completed(last);
         slot.lifecycle = lifecycle;

@@ -134,11 +134,16 @@ impl Driver {
         (self.slab.len(), self.slab.high_water())
     }
 
-    /// Says whether operations or cancels wait to be pushed, or pushed ones to be submitted.
+    /// Says whether operations or cancels wait to be pushed, or pushed ones to be submitted, or
+    /// the kick to be armed: without it, nobody could end a wait on the worker's descriptor.
     pub(crate) fn has_unsubmitted(&mut self) -> bool {
-        self.backlog.len() > self.backlog_dead
+        let Some(backend) = &mut self.backend else {
+            return false;
+        };
+        !self.kick_armed
+            || self.backlog.len() > self.backlog_dead
             || !self.cancels.is_empty()
-            || self.backend.as_mut().is_some_and(|backend| backend.queued() > 0)
+            || backend.queued() > 0
     }
 
     /// Says whether something could be pushed now that waits to be.
@@ -152,7 +157,10 @@ impl Driver {
     pub(crate) fn pending(&mut self) -> Pending {
         match &mut self.backend {
             Some(backend) => backend.pending(),
-            None => Pending { ready: false, deferred: false },
+            None => Pending {
+                ready: false,
+                deferred: false,
+            },
         }
     }
 
@@ -163,7 +171,9 @@ impl Driver {
     /// `EBADR`: the kernel lost a completion; no operation can be relied on any more.
     pub(crate) fn enter(&mut self, wait: Wait) -> io::Result<()> {
         self.pump();
-        let Some(backend) = &mut self.backend else { return Ok(()) };
+        let Some(backend) = &mut self.backend else {
+            return Ok(());
+        };
         self.counters.enters += 1;
         self.counters.overflows += u64::from(backend.overflowed());
         self.inline_bytes = 0;
@@ -175,12 +185,18 @@ impl Driver {
 
     /// Takes a result of `key`, or leaves `waker` to be woken when there is one.
     fn poll(&mut self, key: OpKey, waker: &Waker) -> Polled {
-        let Some(slot) = self.slab.get_mut(key) else { return Polled::Gone };
+        let Some(slot) = self.slab.get_mut(key) else {
+            return Polled::Gone;
+        };
         if let Some(outcome) = slot.pop_result() {
             let last = slot.lifecycle == Lifecycle::Completed && slot.results.len() == 0;
             let paused = slot.paused;
             let slot = if last { self.slab.remove(key) } else { None };
-            return Polled::Ready { outcome, slot, paused };
+            return Polled::Ready {
+                outcome,
+                slot,
+                paused,
+            };
         }
         match &slot.waker {
             Some(current) if current.will_wake(waker) => Polled::Pending,
@@ -190,12 +206,16 @@ impl Driver {
 
     /// Leaves `waker` in the slot and returns the one that was there.
     fn set_waker(&mut self, key: OpKey, waker: Waker) -> Option<Waker> {
-        self.slab.get_mut(key).and_then(|slot| slot.waker.replace(waker))
+        self.slab
+            .get_mut(key)
+            .and_then(|slot| slot.waker.replace(waker))
     }
 
     /// Lets go of an operation. What is returned is dropped by the caller, after the borrow.
     fn ignore(&mut self, key: OpKey) -> (Option<Slot>, Option<Waker>) {
-        let Some(slot) = self.slab.get_mut(key) else { return (None, None) };
+        let Some(slot) = self.slab.get_mut(key) else {
+            return (None, None);
+        };
         let was_queued = slot.lifecycle == Lifecycle::Queued;
         let (lifecycle, action) = slot.lifecycle.ignored();
         slot.lifecycle = lifecycle;
@@ -210,6 +230,11 @@ impl Driver {
                 let waker = slot.waker.take();
                 while let Some(outcome) = slot.pop_result() {
                     slot.dispose_of(outcome);
+                }
+                #[cfg(corelane_planted = "free_on_drop")]
+                {
+                    // The planted bug that the tests of dropping must find.
+                    slot.memory = Erased::new(());
                 }
                 self.cancel(key);
                 (None, waker)
@@ -241,7 +266,8 @@ impl Driver {
         if self.backlog_dead > self.backlog.len() / 2 {
             let slab = &mut self.slab;
             self.backlog.retain(|(key, _)| {
-                slab.get_mut(*key).is_some_and(|slot| slot.lifecycle == Lifecycle::Queued)
+                slab.get_mut(*key)
+                    .is_some_and(|slot| slot.lifecycle == Lifecycle::Queued)
             });
             self.backlog_dead = 0;
         }
@@ -266,12 +292,17 @@ impl Driver {
     /// Returns how many operations, and with them their memory, had to be leaked.
     pub(crate) fn close(&mut self, deadline: Instant, delivery: &mut Delivery) -> usize {
         const STEP: Duration = Duration::from_millis(50);
+        self.close_backlog(delivery);
         self.cancels.clear();
         self.cancels.extend(self.slab.in_flight());
         while self.in_flight() > 0 {
             let now = Instant::now();
             let wait = deadline.saturating_duration_since(now).min(STEP);
-            let entered = self.enter(if wait.is_zero() { Wait::No } else { Wait::Timeout(wait) });
+            let entered = self.enter(if wait.is_zero() {
+                Wait::No
+            } else {
+                Wait::Timeout(wait)
+            });
             let progress = self.dispatch(delivery);
             if entered.is_err() || (progress == 0 && now >= deadline) {
                 break;
@@ -284,9 +315,16 @@ impl Driver {
         }
         self.backend = None;
         self.credits = self.credits_max;
+        leaked
+    }
+
+    /// Ends the operations that wait in line: nothing may start that nobody would cancel.
+    fn close_backlog(&mut self, delivery: &mut Delivery) {
         for (key, _) in std::mem::take(&mut self.backlog) {
-            if let Some(slot) =
-                self.slab.get_mut(key).filter(|slot| slot.lifecycle == Lifecycle::Queued)
+            if let Some(slot) = self
+                .slab
+                .get_mut(key)
+                .filter(|slot| slot.lifecycle == Lifecycle::Queued)
             {
                 slot.lifecycle = Lifecycle::Completed;
                 slot.push_result(Outcome::gone());
@@ -294,7 +332,6 @@ impl Driver {
             }
         }
         self.backlog_dead = 0;
-        leaked
     }
 }
 
@@ -310,7 +347,11 @@ impl Drop for Driver {
 /// The answer to a poll of an operation.
 enum Polled {
     /// A result; with the slot when it was the last.
-    Ready { outcome: Outcome, slot: Option<Slot>, paused: bool },
+    Ready {
+        outcome: Outcome,
+        slot: Option<Slot>,
+        paused: bool,
+    },
     /// Nothing yet; the waker is in place.
     Pending,
     /// Nothing yet; the caller's waker must be cloned (outside of the borrow) and set.

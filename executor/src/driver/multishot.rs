@@ -22,7 +22,13 @@ where
     K::Memory: Clone,
 {
     pub(crate) fn new(driver: DriverRef, kind: K, memory: K::Memory) -> Self {
-        Self { driver, kind, memory, armed: None, stopped: false }
+        Self {
+            driver,
+            kind,
+            memory,
+            armed: None,
+            stopped: false,
+        }
     }
 
     /// Takes the next result. `None` once the stream was stopped and what had arrived is taken.
@@ -36,7 +42,11 @@ where
             };
             let polled = self.driver.borrow_mut().poll(key, cx.waker());
             match polled {
-                Polled::Ready { outcome, slot, paused } => {
+                Polled::Ready {
+                    outcome,
+                    slot,
+                    paused,
+                } => {
                     let last = slot.is_some();
                     drop(slot);
                     if last {
@@ -91,6 +101,10 @@ where
         }
     }
 
+    pub(crate) fn is_armed(&self) -> bool {
+        self.armed.is_some()
+    }
+
     pub(crate) fn memory(&self) -> &K::Memory {
         &self.memory
     }
@@ -107,6 +121,8 @@ impl<K: Kind> Drop for Multishot<K> {
 
 impl<K: Kind> std::fmt::Debug for Multishot<K> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Multishot").field("armed", &self.armed.is_some()).finish_non_exhaustive()
+        f.debug_struct("Multishot")
+            .field("armed", &self.armed.is_some())
+            .finish_non_exhaustive()
     }
 }

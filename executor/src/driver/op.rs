@@ -29,12 +29,18 @@ impl<K: Kind> Unpin for Op<K> {}
 
 impl<K: Kind> Op<K> {
     pub(crate) fn new(driver: DriverRef, kind: K, memory: K::Memory) -> Self {
-        Self { driver, state: State::NotStarted(kind, memory) }
+        Self {
+            driver,
+            state: State::NotStarted(kind, memory),
+        }
     }
 
     fn start(&mut self, kind: K, memory: K::Memory, cx: &Context<'_>) -> Poll<K::Output> {
         let waker = cx.waker().clone();
-        let submitted = self.driver.borrow_mut().submit(&kind, one_shot::<K>(memory), waker);
+        let submitted = self
+            .driver
+            .borrow_mut()
+            .submit(&kind, one_shot::<K>(memory), waker);
         match submitted {
             Ok(key) => {
                 self.state = State::Submitted(kind, key);

@@ -28,6 +28,10 @@ impl Driver {
     /// Starts an operation. Without a credit, or behind others that have none, it waits in line.
     ///
     /// A closed driver gives the slot back.
+    #[allow(
+        clippy::result_large_err,
+        reason = "moved on a path that is taken after the end of a worker only"
+    )]
     pub(super) fn submit<K: Kind>(
         &mut self,
         kind: &K,
@@ -39,7 +43,10 @@ impl Driver {
         }
         let owner = self.identity();
         let key = self.slab.insert(slot);
-        let slot = self.slab.get_mut(key).expect("the slot has just been inserted");
+        let slot = self
+            .slab
+            .get_mut(key)
+            .expect("the slot has just been inserted");
         slot.waker = Some(waker);
         let request = describe(kind, slot, owner);
         if !self.backlog.is_empty() || !self.has_room(&request) || !self.push(key, &request) {
@@ -64,7 +71,11 @@ impl Driver {
             self.kick_armed = self.push_control(|backend| backend.arm_kick(fd));
         }
         while let Some(&(key, request)) = self.backlog.front() {
-            if !self.slab.get_mut(key).is_some_and(|slot| slot.lifecycle == Lifecycle::Queued) {
+            if !self
+                .slab
+                .get_mut(key)
+                .is_some_and(|slot| slot.lifecycle == Lifecycle::Queued)
+            {
                 self.backlog.pop_front();
                 self.backlog_dead -= 1;
                 continue;
@@ -78,8 +89,13 @@ impl Driver {
 
     fn pump_cancels(&mut self) {
         while self.cancels_out < self.cancels_max {
-            let Some(&key) = self.cancels.front() else { return };
-            let wanted = self.slab.get_mut(key).is_some_and(|slot| slot.lifecycle.is_in_flight());
+            let Some(&key) = self.cancels.front() else {
+                return;
+            };
+            let wanted = self
+                .slab
+                .get_mut(key)
+                .is_some_and(|slot| slot.lifecycle.is_in_flight());
             if wanted {
                 if !self.push_control(|backend| backend.cancel(key)) {
                     return;
@@ -113,7 +129,9 @@ impl Driver {
 
     /// Pushes with `push`; when the submission queue is full, submits it and tries again.
     fn push_control(&mut self, mut push: impl FnMut(&mut super::Backend) -> bool) -> bool {
-        let Some(backend) = &mut self.backend else { return false };
+        let Some(backend) = &mut self.backend else {
+            return false;
+        };
         if push(backend) {
             return true;
         }

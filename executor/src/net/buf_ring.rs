@@ -6,7 +6,10 @@
 //! A buffer is touched by the kernel from when it is provided until a completion names it, and
 //! by its [`RingBuf`] from then until it is provided again. The memory is unregistered before it
 //! is unmapped, and every operation in flight on the group holds the group.
-#![allow(unsafe_code, reason = "reads what the kernel wrote into the ring's buffers")]
+#![allow(
+    unsafe_code,
+    reason = "reads what the kernel wrote into the ring's buffers"
+)]
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
@@ -17,7 +20,7 @@ use std::task::{Context, Poll, Waker};
 
 use super::stream::Stream;
 use crate::driver::Multishot;
-use crate::op::kinds::recv_multi::{BufGroup, RecvMulti, buffer_id};
+use crate::op::kinds::recv_multi::{BufGroup, GroupUse, RecvMulti, buffer_id};
 use crate::ring::buf_ring::BufRingMemory;
 use crate::worker::{Core, context};
 
@@ -35,8 +38,10 @@ pub(super) struct Group {
     memory: BufRingMemory,
     id: u16,
     core: Rc<Core>,
-    /// How many buffers are out as [`RingBuf`]s: each wakes the starved when it comes back.
-    taken: Cell<usize>,
+    /// How many buffers came back, ever: tells a stream that found none whether to try again.
+    provided: Cell<u64>,
+    /// Some came back that the starved have not been told of.
+    unannounced: Cell<bool>,
     /// Streams that found no buffer.
     starved: RefCell<VecDeque<Waker>>,
 }
@@ -48,6 +53,17 @@ impl BufGroup for Group {
 
     fn provide(&self, id: u16) {
         self.memory.provide(id);
+        self.provided.set(self.provided.get() + 1);
+        self.unannounced.set(true);
+    }
+
+    fn announce(&self) {
+        if self.unannounced.replace(false) {
+            let starved = std::mem::take(&mut *self.starved.borrow_mut());
+            for waker in starved {
+                waker.wake();
+            }
+        }
     }
 }
 
@@ -75,8 +91,17 @@ impl BufRing {
         let memory = BufRingMemory::new(entries, buffer_len)?;
         // SAFETY: the group unregisters the memory before it drops it.
         let id = unsafe { core.driver.borrow_mut().register_group(&memory) }?;
-        let group = Group { memory, id, core, taken: Cell::new(0), starved: RefCell::default() };
-        Ok(Self { group: Rc::new(group) })
+        let group = Group {
+            memory,
+            id,
+            core,
+            provided: Cell::new(0),
+            unannounced: Cell::new(false),
+            starved: RefCell::default(),
+        };
+        Ok(Self {
+            group: Rc::new(group),
+        })
     }
 
     /// Returns how many bytes a buffer holds.
@@ -107,30 +132,34 @@ impl Deref for RingBuf {
 impl Drop for RingBuf {
     fn drop(&mut self) {
         self.group.provide(self.id);
-        self.group.taken.set(self.group.taken.get() - 1);
-        let starved = std::mem::take(&mut *self.group.starved.borrow_mut());
-        for waker in starved {
-            waker.wake();
-        }
+        self.group.announce();
     }
 }
 
 impl std::fmt::Debug for RingBuf {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("RingBuf").field("len", &self.len).finish_non_exhaustive()
+        f.debug_struct("RingBuf")
+            .field("len", &self.len)
+            .finish_non_exhaustive()
     }
 }
 
 /// A stream's data as it arrives; made by a stream's `recv_stream`.
 pub struct RecvStream {
     recv: Multishot<RecvMulti<Group>>,
+    /// How many buffers had come back when the operation was armed.
+    armed_at: u64,
     ended: bool,
 }
 
 impl RecvStream {
     pub(super) fn new(stream: &Stream, ring: &BufRing) -> Self {
-        let memory = (Rc::clone(&ring.group), stream.fd.clone());
-        Self { recv: stream.core.multishot(RecvMulti::new(), memory), ended: false }
+        let memory = GroupUse::new(Rc::clone(&ring.group), stream.fd.clone());
+        Self {
+            recv: stream.core.multishot(RecvMulti::new(), memory),
+            armed_at: 0,
+            ended: false,
+        }
     }
 
     /// Waits for the next bytes. `None` is the end of the stream.
@@ -156,7 +185,12 @@ impl RecvStream {
             return Poll::Ready(None);
         }
         let outcome = loop {
-            let Poll::Ready(outcome) = self.recv.poll_next(cx) else { return Poll::Pending };
+            if !self.recv.is_armed() {
+                self.armed_at = self.recv.memory().group.provided.get();
+            }
+            let Poll::Ready(outcome) = self.recv.poll_next(cx) else {
+                return Poll::Pending;
+            };
             let Some(outcome) = outcome else {
                 self.ended = true;
                 return Poll::Ready(None);
@@ -164,25 +198,28 @@ impl RecvStream {
             if outcome.result != -libc::ENOBUFS {
                 break outcome;
             }
-            let group = &self.recv.memory().0;
-            if group.taken.get() > 0 {
-                // Armed again when a buffer comes back.
+            let group = &self.recv.memory().group;
+            if group.provided.get() == self.armed_at {
+                // All are out, as buffers or in the queues of streams: armed again when one
+                // comes back.
                 let waker = cx.waker().clone();
                 group.starved.borrow_mut().push_back(waker);
                 return Poll::Pending;
             }
-            // The buffers came back meanwhile, or wait in the queues of streams that are awake:
-            // try again.
         };
         match (outcome.into_result(), buffer_id(outcome)) {
             (Ok(len), Some(id)) if len > 0 => {
-                let group = Rc::clone(&self.recv.memory().0);
-                group.taken.set(group.taken.get() + 1);
-                Poll::Ready(Some(Ok(RingBuf { group, id, len: len as usize })))
+                let group = Rc::clone(&self.recv.memory().group);
+                Poll::Ready(Some(Ok(RingBuf {
+                    group,
+                    id,
+                    len: len as usize,
+                })))
             }
             (Ok(_), id) => {
                 if let Some(id) = id {
-                    self.recv.memory().0.provide(id);
+                    self.recv.memory().group.provide(id);
+                    self.recv.memory().group.announce();
                 }
                 self.ended = true;
                 Poll::Ready(None)
@@ -197,6 +234,8 @@ impl RecvStream {
 
 impl std::fmt::Debug for RecvStream {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("RecvStream").field("ended", &self.ended).finish_non_exhaustive()
+        f.debug_struct("RecvStream")
+            .field("ended", &self.ended)
+            .finish_non_exhaustive()
     }
 }

@@ -27,7 +27,10 @@ pub(crate) struct Stream {
 
 impl Stream {
     pub(super) fn new(core: &Rc<Core>, fd: OwnedFd) -> Self {
-        Self { core: Rc::clone(core), fd: SharedFd::new(fd) }
+        Self {
+            core: Rc::clone(core),
+            fd: SharedFd::new(fd),
+        }
     }
 
     pub(super) async fn connect(
@@ -36,16 +39,25 @@ impl Stream {
         addr: SockAddr,
     ) -> io::Result<Self> {
         let stream = Self::new(core, socket.into());
-        core.op(kinds::connect::Connect, (Box::new(addr), stream.fd.clone())).await?;
+        core.op(kinds::connect::Connect, (Box::new(addr), stream.fd.clone()))
+            .await?;
         Ok(stream)
     }
 
     pub(super) fn recv<B: IoBufMut>(&self, buf: B) -> Recv<B> {
-        Recv { op: self.core.op(kinds::recv::Recv::new(), (buf, self.fd.clone())) }
+        Recv {
+            op: self
+                .core
+                .op(kinds::recv::Recv::new(), (buf, self.fd.clone())),
+        }
     }
 
     pub(super) fn send<B: IoBuf>(&self, buf: B, skip: usize) -> Send<B> {
-        Send { op: self.core.op(kinds::send::Send::new(false, skip), (buf, self.fd.clone())) }
+        Send {
+            op: self
+                .core
+                .op(kinds::send::Send::new(false, skip), (buf, self.fd.clone())),
+        }
     }
 
     pub(super) async fn send_all<B: IoBuf>(&self, mut buf: B) -> BufResult<(), B> {
@@ -65,11 +77,13 @@ impl Stream {
         (Ok(()), buf)
     }
 
-    pub(super) async fn send_vectored<B: IoBuf>(
-        &self,
-        bufs: Vec<B>,
-    ) -> BufResult<usize, Vec<B>> {
-        self.core.op(SendVectored::new(false, 0), Segments::new(bufs, self.fd.clone())).await
+    pub(super) async fn send_vectored<B: IoBuf>(&self, bufs: Vec<B>) -> BufResult<usize, Vec<B>> {
+        self.core
+            .op(
+                SendVectored::new(false, 0),
+                Segments::new(bufs, self.fd.clone()),
+            )
+            .await
     }
 
     pub(super) async fn send_vectored_all<B: IoBuf>(
@@ -93,7 +107,9 @@ impl Stream {
     }
 
     pub(super) async fn shutdown(&self, how: net::Shutdown) -> io::Result<()> {
-        self.core.op(kinds::shutdown::Shutdown(how), self.fd.clone()).await
+        self.core
+            .op(kinds::shutdown::Shutdown(how), self.fd.clone())
+            .await
     }
 
     pub(super) async fn close(self) -> io::Result<()> {
@@ -198,10 +214,7 @@ macro_rules! stream_methods {
             /// # Cancel safety
             ///
             /// As [`send`](Self::send).
-            pub async fn send_vectored<B: IoBuf>(
-                &self,
-                bufs: Vec<B>,
-            ) -> BufResult<usize, Vec<B>> {
+            pub async fn send_vectored<B: IoBuf>(&self, bufs: Vec<B>) -> BufResult<usize, Vec<B>> {
                 self.stream.send_vectored(bufs).await
             }
 
@@ -214,10 +227,7 @@ macro_rules! stream_methods {
             /// # Cancel safety
             ///
             /// Dropping the future leaves a part sent.
-            pub async fn send_vectored_all<B: IoBuf>(
-                &self,
-                bufs: Vec<B>,
-            ) -> BufResult<(), Vec<B>> {
+            pub async fn send_vectored_all<B: IoBuf>(&self, bufs: Vec<B>) -> BufResult<(), Vec<B>> {
                 self.stream.send_vectored_all(bufs).await
             }
 

@@ -213,6 +213,9 @@ impl<S: StreamSocket> AsyncRead for StreamIo<S> {
         cx: &mut Context<'_>,
         buf: &mut [u8],
     ) -> Poll<io::Result<usize>> {
+        if buf.is_empty() {
+            return Poll::Ready(Ok(0));
+        }
         let available = ready!(self.as_mut().poll_fill_buf(cx))?;
         let count = available.len().min(buf.len());
         buf[..count].copy_from_slice(&available[..count]);
@@ -247,7 +250,9 @@ impl<S: StreamSocket> AsyncWrite for StreamIo<S> {
     fn poll_close(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         ready!(this.poll_sent(cx))?;
-        let shutdown = this.shutdown.get_or_insert_with(|| this.stream.start_shutdown());
+        let shutdown = this
+            .shutdown
+            .get_or_insert_with(|| this.stream.start_shutdown());
         let result = ready!(shutdown.as_mut().poll(cx));
         this.shutdown = None;
         Poll::Ready(result)
@@ -256,6 +261,8 @@ impl<S: StreamSocket> AsyncWrite for StreamIo<S> {
 
 impl<S: std::fmt::Debug> std::fmt::Debug for StreamIo<S> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("StreamIo").field("stream", &self.stream).finish_non_exhaustive()
+        f.debug_struct("StreamIo")
+            .field("stream", &self.stream)
+            .finish_non_exhaustive()
     }
 }

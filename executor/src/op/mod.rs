@@ -55,7 +55,10 @@ impl Outcome {
 
     /// The outcome of an operation that no backend will ever finish.
     pub(crate) const fn gone() -> Self {
-        Self { result: -libc::ECANCELED, flags: 0 }
+        Self {
+            result: -libc::ECANCELED,
+            flags: 0,
+        }
     }
 }
 

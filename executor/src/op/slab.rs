@@ -110,7 +110,10 @@ impl Slot {
 
     /// Takes the memory out, for the output that is made of it.
     pub(crate) fn into_memory<T: 'static>(mut self) -> T {
-        debug_assert!(!self.lifecycle.is_in_flight(), "the backend may still touch the memory");
+        debug_assert!(
+            !self.lifecycle.is_in_flight(),
+            "the backend may still touch the memory"
+        );
         let empty = Erased::new(());
         self.dispose = |_, _| {};
         std::mem::replace(&mut self.memory, empty).take()
@@ -151,7 +154,9 @@ impl OpSlab {
     }
 
     pub(crate) fn get_mut(&mut self, key: OpKey) -> Option<&mut Slot> {
-        self.slots.get_mut(key.slot()).filter(|slot| slot.generation == key.generation())
+        self.slots
+            .get_mut(key.slot())
+            .filter(|slot| slot.generation == key.generation())
     }
 
     pub(crate) fn remove(&mut self, key: OpKey) -> Option<Slot> {
@@ -199,7 +204,10 @@ mod tests {
 
     #[test]
     fn generations_wrap_below_the_control_bit() {
-        let mut slab = OpSlab { generation: u32::MAX >> 1, ..OpSlab::default() };
+        let mut slab = OpSlab {
+            generation: u32::MAX >> 1,
+            ..OpSlab::default()
+        };
         let last = slab.insert(slot());
         assert_eq!(last.user_data() & CONTROL, 0);
         let next = slab.insert(slot());

@@ -22,7 +22,16 @@ pub(crate) fn result(value: i32) -> io::Result<u32> {
 
 /// Converts the return value of a libc call that reports through errno.
 pub(crate) fn check(value: libc::c_int) -> io::Result<libc::c_int> {
-    if value < 0 { Err(io::Error::last_os_error()) } else { Ok(value) }
+    if value < 0 {
+        Err(last_error())
+    } else {
+        Ok(value)
+    }
+}
+
+/// Returns the error of the call that has just failed.
+pub(crate) fn last_error() -> io::Error {
+    io::Error::last_os_error()
 }
 
 /// Takes the ownership of a descriptor that an operation has just made.
@@ -64,10 +73,6 @@ impl EventFd {
     pub(crate) fn as_fd(&self) -> BorrowedFd<'_> {
         std::os::fd::AsFd::as_fd(&self.0)
     }
-
-    pub(crate) fn raw(&self) -> RawFd {
-        self.0.as_raw_fd()
-    }
 }
 
 /// Lets `signal` write a byte to `sender`, a non-blocking socket, until it is unregistered.
@@ -94,9 +99,14 @@ pub(crate) fn on_signal(signal: i32, sender: OwnedFd) -> io::Result<SigId> {
 /// Returns the soft limits of locked memory in bytes and of open files.
 pub(crate) fn limits() -> [Option<u64>; 2] {
     [libc::RLIMIT_MEMLOCK, libc::RLIMIT_NOFILE].map(|resource| {
-        let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+        let mut limit = libc::rlimit {
+            rlim_cur: 0,
+            rlim_max: 0,
+        };
         // SAFETY: `limit` is a valid rlimit for the duration of the call.
-        check(unsafe { libc::getrlimit(resource, &raw mut limit) }).ok().map(|_| limit.rlim_cur)
+        check(unsafe { libc::getrlimit(resource, &raw mut limit) })
+            .ok()
+            .map(|_| limit.rlim_cur)
     })
 }
 

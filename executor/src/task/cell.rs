@@ -1,4 +1,9 @@
 //! The allocation of a task, and all that depends on the type of its future.
+//!
+//! # Safety
+//!
+//! Future and output share the memory of the stage. The state says which of them is there and who may
+//! touch it: the owner while the task is not complete, the holder of the join interest afterwards.
 #![allow(
     unsafe_code,
     reason = "future and output share the memory of the stage"

@@ -1,4 +1,9 @@
 //! The owner's side of its tasks: spawn, run, complete, shut down.
+//!
+//! # Safety
+//!
+//! A scheduled task lives until its entry was taken out of the run queue. Only the owner polls,
+//! cancels and completes, and never one task inside another: `running` says so.
 #![allow(
     unsafe_code,
     reason = "turns queue entries into tasks and calls their tables"
@@ -189,7 +194,7 @@ impl LocalInner {
     }
 
     /// The entries of the run queue.
-    #[inline]
+    #[cfg(all(test, not(corelane_loom)))]
     pub(crate) fn len(&self) -> usize {
         self.queue.len()
     }

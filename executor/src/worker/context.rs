@@ -23,12 +23,19 @@ pub(crate) struct Entered<'a> {
 impl<'a> Entered<'a> {
     pub(crate) fn new(core: &'a Rc<Core>) -> Self {
         let tasks = core.local.enter();
-        let number = CURRENT.with_borrow_mut(|current| {
+        let entered = CURRENT.try_with(|current| {
+            let mut current = current.borrow_mut();
             let number = current.last().map_or(0, |(number, _)| number + 1);
             current.push((number, Rc::clone(core)));
             number
         });
-        Self { core, number, _tasks: tasks }
+        // A worker in a thread-local may end after this one: it ends without being the current.
+        let number = entered.unwrap_or(usize::MAX);
+        Self {
+            core,
+            number,
+            _tasks: tasks,
+        }
     }
 }
 
@@ -36,9 +43,9 @@ impl Drop for Entered<'_> {
     fn drop(&mut self) {
         let left = CURRENT.try_with(|current| {
             let mut current = current.borrow_mut();
-            let at = current.iter().position(|(number, core)| {
-                *number == self.number && Rc::ptr_eq(core, self.core)
-            });
+            let at = current
+                .iter()
+                .position(|(number, core)| *number == self.number && Rc::ptr_eq(core, self.core));
             at.map(|at| current.remove(at))
         });
         // The last reference to a worker may be this one: dropped outside of the borrow.

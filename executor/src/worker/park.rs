@@ -29,9 +29,8 @@ impl Core {
         if self.spin(until, &interrupted) {
             return;
         }
-        let work = !self.local.prepare_park()
-            || interrupted()
-            || self.driver.borrow_mut().can_progress();
+        let work =
+            !self.local.prepare_park() || interrupted() || self.driver.borrow_mut().can_progress();
         let next_timer = self.timers.borrow().next_deadline();
         let wait = match (until, next_timer) {
             (None, None) if work => Wait::No,
@@ -64,7 +63,11 @@ impl Core {
                 return true;
             }
             let now = Instant::now();
-            let timer_due = self.timers.borrow().next_deadline().is_some_and(|due| due <= now);
+            let timer_due = self
+                .timers
+                .borrow()
+                .next_deadline()
+                .is_some_and(|due| due <= now);
             if timer_due || until.is_some_and(|until| until <= now) {
                 return true;
             }

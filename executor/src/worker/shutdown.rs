@@ -49,7 +49,11 @@ impl Core {
         let tasks_aborted = self.local.shutdown();
         let ops_leaked = self.close_driver(drain_deadline);
         self.publish_stats();
-        ShutdownReport { tasks_aborted, ops_leaked, workers_panicked: 0 }
+        ShutdownReport {
+            tasks_aborted,
+            ops_leaked,
+            workers_panicked: 0,
+        }
     }
 
     pub(crate) fn is_closed(&self) -> bool {

@@ -74,7 +74,12 @@ impl Core {
         let more_work = can_progress || !self.local.prepare_park();
         let next_deadline = self.timers.borrow().next_deadline();
         self.publish_stats();
-        TurnReport { polls, completions, next_deadline, more_work }
+        TurnReport {
+            polls,
+            completions,
+            next_deadline,
+            more_work,
+        }
     }
 
     /// Takes what other threads left.
@@ -95,7 +100,10 @@ impl Core {
         }
         let now = Instant::now();
         let mut expired = self.expired.take();
-        let fired = self.timers.borrow_mut().expire(now, usize::MAX, &mut expired);
+        let fired = self
+            .timers
+            .borrow_mut()
+            .expire(now, usize::MAX, &mut expired);
         stats::add(&self.meter.timers_fired, fired);
         for waker in expired.drain(..) {
             waker.wake();
@@ -123,8 +131,13 @@ impl Core {
             let pending = self.driver.borrow_mut().pending();
             let config = &self.config;
             let elapsed = || enter_start.elapsed();
-            match look(pending, polls_since_enter, config.poll_batch, config.reap_interval, elapsed)
-            {
+            match look(
+                pending,
+                polls_since_enter,
+                config.poll_batch,
+                config.reap_interval,
+                elapsed,
+            ) {
                 Look::Pass => {}
                 Look::Reap => completions += self.reap(),
                 Look::EnterAndReap => {
