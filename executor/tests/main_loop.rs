@@ -331,7 +331,9 @@ fn entering_makes_a_worker_the_current_one() {
 fn re_entering_is_refused_with_a_reason() {
     let worker = Rc::new(worker());
     let attempts: [fn(&Worker); 4] = [
-        |worker| drop(worker.turn(TurnBudget::default())),
+        |worker| {
+            let _ = worker.turn(TurnBudget::default());
+        },
         |worker| worker.park(None),
         |worker| worker.run(),
         |worker| worker.block_on(async {}),

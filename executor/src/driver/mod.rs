@@ -138,8 +138,11 @@ impl Driver {
     /// submitted. Without the kick in place nobody could tell a worker that only turns, and is
     /// waited for by its descriptor.
     pub(crate) fn has_unsubmitted(&mut self) -> bool {
-        (!self.kick_armed && self.backend.is_some())
-            || self.backlog.len() > self.backlog_dead
+        let Some(backend) = &mut self.backend else {
+            return false;
+        };
+        !self.kick_armed
+            || self.lanes.iter().any(|lane| lane.waiting() > 0)
             || !self.cancels.is_empty()
             || backend.queued() > 0
     }
