@@ -53,6 +53,7 @@
 
 mod config;
 mod error;
+mod guard;
 mod sys;
 
 mod blocking;
