@@ -3,6 +3,7 @@
 
 mod config;
 mod error;
+mod guard;
 mod sys;
 
 mod blocking;

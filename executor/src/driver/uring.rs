@@ -1,8 +1,9 @@
 //! The io_uring backend: requests become submissions.
 
 use std::io;
-use std::os::fd::{AsRawFd, RawFd};
+use std::os::fd::RawFd;
 
+use super::backend::next_identity;
 use super::dispatch::{CANCEL, KICK};
 use super::submit::push;
 use crate::op::Request;
@@ -13,11 +14,15 @@ use crate::ring::{Cqe, Pending, Ring, Sqe, Wait, sqe};
 #[derive(Debug)]
 pub(crate) struct Uring {
     ring: Ring,
+    identity: usize,
 }
 
 impl Uring {
     pub(super) fn new(ring: Ring) -> Self {
-        Self { ring }
+        Self {
+            ring,
+            identity: next_identity(),
+        }
     }
 
     pub(super) fn ring(&self) -> &Ring {
@@ -28,9 +33,8 @@ impl Uring {
         self.ring.cq_entries()
     }
 
-    /// The ring's descriptor, which no other live ring of the process has; zero is nobody's.
     pub(super) fn identity(&self) -> usize {
-        usize::try_from(self.ring.as_raw_fd()).map_or(0, |fd| fd + 1)
+        self.identity
     }
 
     pub(super) fn push(&mut self, key: OpKey, request: &Request) -> bool {

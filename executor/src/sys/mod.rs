@@ -75,6 +75,12 @@ impl EventFd {
     }
 }
 
+impl From<OwnedFd> for EventFd {
+    fn from(fd: OwnedFd) -> Self {
+        Self(File::from(fd))
+    }
+}
+
 /// Lets `signal` write a byte to `sender`, a non-blocking socket, until it is unregistered.
 ///
 /// # Errors
@@ -94,6 +100,18 @@ pub(crate) fn on_signal(signal: i32, sender: OwnedFd) -> io::Result<SigId> {
     // SAFETY: the action makes one async-signal-safe call and touches only what it owns; errno
     // is saved and restored by the registry.
     unsafe { signal_hook_registry::register(signal, write) }
+}
+
+/// Keeps `SIGPIPE` from the calling thread: sendfile(2) raises it where send(2) can be told not to.
+pub(crate) fn block_sigpipe() {
+    // SAFETY: an all-zero signal set is a valid value to initialise.
+    let mut set: libc::sigset_t = unsafe { std::mem::zeroed() };
+    // SAFETY: `set` is a local signal set.
+    let _ = unsafe { libc::sigemptyset(&raw mut set) };
+    // SAFETY: as above; SIGPIPE is a signal number.
+    let _ = unsafe { libc::sigaddset(&raw mut set, libc::SIGPIPE) };
+    // SAFETY: `set` is initialised, and the old mask is not asked for.
+    let _ = unsafe { libc::pthread_sigmask(libc::SIG_BLOCK, &raw const set, std::ptr::null_mut()) };
 }
 
 /// Returns the soft limits of locked memory in bytes and of open files.

@@ -91,6 +91,16 @@ pub(crate) fn file_of(bytes: &[u8]) -> tempfile::NamedTempFile {
     file
 }
 
+/// What a panic was called with, as text.
+pub(crate) fn panic_text(payload: &(dyn std::any::Any + Send)) -> &str {
+    match payload.downcast_ref::<&'static str>() {
+        Some(text) => text,
+        None => payload
+            .downcast_ref::<String>()
+            .map_or("not a text", String::as_str),
+    }
+}
+
 /// How many descriptors the process has open.
 pub(crate) fn open_fds() -> usize {
     // The listing's own descriptor is among them, each time.

@@ -91,7 +91,7 @@ async fn find_file(dir: &Dir, path: &RelPath) -> io::Result<Option<Found<'static
         has_ranges: true,
         cache_control: None,
     };
-    let source = Source::File(file);
+    let source = Source::File(file.into());
     Ok(Some(Found { resource, source }))
 }
 
