@@ -1,7 +1,8 @@
 //! The io_uring backend: requests become submissions.
 
 use std::io;
-use std::os::fd::{AsRawFd, RawFd};
+use std::os::fd::RawFd;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::dispatch::{CANCEL, KICK};
 use super::submit::push;
@@ -13,11 +14,15 @@ use crate::ring::{Cqe, Pending, Ring, Sqe, Wait, sqe};
 #[derive(Debug)]
 pub(crate) struct Uring {
     ring: Ring,
+    identity: usize,
 }
+
+/// The identity of the next ring: zero is nobody's.
+static IDENTITY_NEXT: AtomicUsize = AtomicUsize::new(1);
 
 impl Uring {
     pub(super) fn new(ring: Ring) -> Self {
-        Self { ring }
+        Self { ring, identity: IDENTITY_NEXT.fetch_add(1, Ordering::Relaxed) }
     }
 
     pub(super) fn ring(&self) -> &Ring {
@@ -28,9 +33,10 @@ impl Uring {
         self.ring.cq_entries()
     }
 
-    /// The ring's descriptor, which no other live ring of the process has; zero is nobody's.
+    /// A number that no other ring of the process has or had: a buffer may outlive the ring that
+    /// it is registered with, whose descriptor's number is given away again.
     pub(super) fn identity(&self) -> usize {
-        usize::try_from(self.ring.as_raw_fd()).map_or(0, |fd| fd + 1)
+        self.identity
     }
 
     pub(super) fn push(&mut self, key: OpKey, request: &Request) -> bool {
