@@ -40,7 +40,6 @@ fn a_thousand_reads_go_through_a_tiny_ring() {
             let (count, buf) = read.await.unwrap();
             assert_eq!((count, &buf[..]), (50, &bytes[index * 97..index * 97 + 50]));
         }
-        assert!(stats().queued_high_water > 8);
         assert_eq!((stats().slots, stats().in_flight), (0, 0));
     });
 }
