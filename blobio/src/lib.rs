@@ -23,6 +23,9 @@ pub mod region;
 pub mod slice;
 pub mod sync_reader;
 
+#[cfg(feature = "executor")]
+pub mod async_reader;
+
 pub mod adapters;
 pub mod pack;
 
@@ -30,6 +33,8 @@ pub mod error;
 
 mod uninit;
 
+#[cfg(feature = "executor")]
+pub use async_reader::{NativeFileAsyncBlobRandomReader, RemoteBlob};
 pub use memory::MemoryBlob;
 pub use mmap::{Advice, Mapping};
 pub use region::{Region, RegionSlice, read_exact_into_region, read_into_region};

@@ -9,9 +9,9 @@
 #![allow(unsafe_code, reason = "mapping a file is the purpose of this module")]
 
 use std::fmt;
-use std::fs::File;
 use std::io;
 use std::ops::Deref;
+use std::os::fd::{AsRawFd, BorrowedFd};
 
 use crate::traits::unexpected_eof;
 
@@ -49,9 +49,13 @@ pub enum Advice {
 }
 
 impl Mapping {
-    /// Maps `len` bytes of `file` from `offset`.
-    pub(crate) fn of_file(file: &File, offset: u64, len: usize) -> io::Result<Self> {
-        let file_len = file.metadata()?.len();
+    /// Maps `len` bytes from `offset` of `file`, which is `file_len` bytes long.
+    pub(crate) fn of_file(
+        file: BorrowedFd<'_>,
+        file_len: u64,
+        offset: u64,
+        len: usize,
+    ) -> io::Result<Self> {
         let there = file_len.saturating_sub(offset);
         if len as u64 > there || offset > file_len {
             return Err(unexpected_eof(offset, len as u64, there));
@@ -63,7 +67,7 @@ impl Mapping {
         options.offset(offset).len(len);
         // SAFETY: the range was inside of the file just now; that the file is neither changed nor
         // truncated while it is mapped is what the documentation of `Mapping` asks of the user.
-        let view = unsafe { options.map(file) }?;
+        let view = unsafe { options.map(file.as_raw_fd()) }?;
         Ok(Self { view: Some(view) })
     }
 

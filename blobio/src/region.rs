@@ -54,7 +54,12 @@ pub struct Region {
 pub struct RegionSlice {
     start: NonNull<MaybeUninit<u8>>,
     len: usize,
-    owner: Arc<dyn Any + Send + Sync>,
+    owner: Arc<Owner>,
+}
+
+/// Who keeps the memory alive; behind a thin pointer, so that a slice is three words.
+struct Owner {
+    _owner: Box<dyn Any + Send + Sync>,
 }
 
 // SAFETY: the memory is reachable through this slice alone, and `Region::new` asks that it may
@@ -83,7 +88,9 @@ impl Region {
             whole: RegionSlice {
                 start: start.cast(),
                 len,
-                owner: Arc::new(owner),
+                owner: Arc::new(Owner {
+                    _owner: Box::new(owner),
+                }),
             },
         }
     }

@@ -60,7 +60,7 @@ impl<B> BlobSlice<B> {
     }
 
     /// Turns a read of the range into one of the blob below: where, and how many bytes.
-    fn clamp(&self, pos: u64, want: usize) -> (u64, usize) {
+    pub(crate) fn clamp(&self, pos: u64, want: usize) -> (u64, usize) {
         let pos = pos.min(self.len);
         (self.offset + pos, uninit::clamp(want, self.len - pos))
     }

@@ -5,12 +5,12 @@ mod util;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use blobio::{BlobSlice, MemoryBlob, NativeFileBlobRandomReader};
+use blobio::{BlobSlice, MemoryBlob, NativeFileBlobRandomReader, RandomReadBlobAsync};
 use futures_executor::block_on;
 
 use util::async_suite::check;
 use util::blobs::Slow;
-use util::{content, file_of};
+use util::{content, file_of, slices};
 
 const LEN: usize = 20_000;
 
@@ -53,4 +53,16 @@ fn slices_of_readers() {
     block_on(check("slice of a slice", &part, &content[877..1077]));
     let past = BlobSlice::new(&blob, LEN as u64 - 150, u64::from(u32::MAX)).unwrap();
     block_on(check("slice past the end", &past, &content[LEN - 150..]));
+}
+
+#[test]
+fn long_vectored_reads() {
+    let content = content((5 << 20) + 17);
+    let blob = Slow(MemoryBlob::new(content.clone()), 1);
+    let mut parts: Vec<_> = [0, 1, 700_000, 2 << 20, 3, 0, 1 << 20]
+        .map(|len| vec![0; len])
+        .into();
+    let len = parts.iter().map(Vec::len).sum::<usize>();
+    block_on(blob.readv_all_async(11, &mut slices(&mut parts))).unwrap();
+    assert_eq!(parts.concat(), content[11..11 + len]);
 }

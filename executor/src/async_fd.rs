@@ -39,7 +39,10 @@ impl<T: AsFd + 'static> AsyncFd<T> {
     #[must_use]
     #[track_caller]
     pub fn new(inner: T) -> Self {
-        Self { core: context::current(), inner: Rc::new(inner) }
+        Self {
+            core: context::current(),
+            inner: Rc::new(inner),
+        }
     }
 
     /// Waits until a read would not block, because there is something to read, the other side
@@ -71,7 +74,10 @@ impl<T: AsFd + 'static> AsyncFd<T> {
 
     async fn ready(&self, events: i16) -> io::Result<()> {
         let events = u32::from(events.unsigned_abs());
-        self.core.op(Poll::new(events), Rc::clone(&self.inner)).await.map(drop)
+        self.core
+            .op(Poll::new(events), Rc::clone(&self.inner))
+            .await
+            .map(drop)
     }
 
     /// Borrows what was wrapped.
@@ -89,6 +95,8 @@ impl<T: AsFd> AsFd for AsyncFd<T> {
 
 impl<T: std::fmt::Debug> std::fmt::Debug for AsyncFd<T> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("AsyncFd").field("inner", &self.inner).finish_non_exhaustive()
+        f.debug_struct("AsyncFd")
+            .field("inner", &self.inner)
+            .finish_non_exhaustive()
     }
 }

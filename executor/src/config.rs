@@ -15,7 +15,10 @@ pub(crate) const REAP_BATCH: usize = 256;
 /// How long dropping a worker waits for the kernel to let go of its operations.
 pub(crate) const DROP_DEADLINE: Duration = Duration::from_secs(5);
 
-const _: () = assert!(CQ_ENTRIES_MIN < CQ_ENTRIES_MAX, "a smallest queue must fit the largest");
+const _: () = assert!(
+    CQ_ENTRIES_MIN < CQ_ENTRIES_MAX,
+    "a smallest queue must fit the largest"
+);
 
 /// Options of the worker's buffer pool, which is made on first use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,7 +34,10 @@ impl PoolConfig {
     /// Describes a pool of `buffer_count` buffers of `buffer_len` bytes each.
     #[must_use]
     pub const fn new(buffer_count: usize, buffer_len: usize) -> Self {
-        Self { buffer_count, buffer_len }
+        Self {
+            buffer_count,
+            buffer_len,
+        }
     }
 }
 
@@ -45,7 +51,7 @@ impl Default for PoolConfig {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum BackendChoice {
-    /// The best backend that this system allows.
+    /// The best backend that this system allows: io_uring, so far the only one.
     #[default]
     Auto,
     /// io_uring, or an error where it is refused.
@@ -65,8 +71,12 @@ pub struct SimConfig {
     pub delay_max: u32,
     /// Chance, in percent, that a read or a write moves fewer bytes than asked.
     pub short_percent: u8,
-    /// Chance, in percent, that an operation fails with a random errno.
+    /// Chance, in percent, that an operation fails with a random errno, and that an enter is
+    /// turned away (`EAGAIN`, `EBUSY`).
     pub error_percent: u8,
+    /// Chance, in percent, that an operation which waits for a peer (accept, recv, poll) waits
+    /// until it is cancelled.
+    pub stuck_percent: u8,
 }
 
 #[cfg(feature = "sim")]
@@ -74,7 +84,20 @@ impl SimConfig {
     /// Describes a well-behaved ring that only reorders and delays.
     #[must_use]
     pub const fn new(seed: u64) -> Self {
-        Self { seed, delay_max: 8, short_percent: 0, error_percent: 0 }
+        Self {
+            seed,
+            delay_max: 8,
+            short_percent: 0,
+            error_percent: 0,
+            stuck_percent: 0,
+        }
+    }
+
+    /// Returns the byte that simulated reads find at an offset of any file; what is received
+    /// from a peer begins as a file does.
+    #[must_use]
+    pub const fn byte_at(offset: u64) -> u8 {
+        (offset.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 56) as u8
     }
 }
 
@@ -96,6 +119,7 @@ pub struct Config {
     pub(crate) poll_batch: usize,
     pub(crate) reap_interval: Duration,
     pub(crate) submit_bytes_max: usize,
+    pub(crate) peer_ops_max: u32,
     pub(crate) remote_spawns_max: usize,
     pub(crate) spin_before_park: Duration,
     pub(crate) iowq_workers_max: [u32; 2],
@@ -112,6 +136,7 @@ impl Default for Config {
             poll_batch: 32,
             reap_interval: Duration::from_micros(100),
             submit_bytes_max: 2 * 1024 * 1024,
+            peer_ops_max: 65_536,
             remote_spawns_max: 65_536,
             spin_before_park: Duration::ZERO,
             iowq_workers_max: [4, 16],
@@ -135,7 +160,8 @@ impl Config {
         self
     }
 
-    /// Sets the entries of the completion queue, which bounds the operations in flight.
+    /// Sets the entries of the completion queue, which bounds the operations on files in flight:
+    /// all but one in eight of the entries, and one.
     #[must_use]
     pub fn cq_entries(mut self, entries: u32) -> Self {
         self.cq_entries = entries;
@@ -168,6 +194,14 @@ impl Config {
     #[must_use]
     pub fn submit_bytes_max(mut self, bytes: usize) -> Self {
         self.submit_bytes_max = bytes;
+        self
+    }
+
+    /// Sets how many operations may wait for a peer at once: accepts, connects, receives, sends and
+    /// polls. More than that wait in line, and never hold up operations on files.
+    #[must_use]
+    pub fn peer_ops_max(mut self, operations: u32) -> Self {
+        self.peer_ops_max = operations;
         self
     }
 
@@ -216,17 +250,58 @@ impl Config {
                 Err(SetupError::config(name, value, min, max))
             }
         };
-        range("sq_entries", self.sq_entries.into(), 1, SQ_ENTRIES_MAX.into())?;
+        range(
+            "sq_entries",
+            self.sq_entries.into(),
+            1,
+            SQ_ENTRIES_MAX.into(),
+        )?;
         let cq_min = CQ_ENTRIES_MIN.max(self.sq_entries);
-        range("cq_entries", self.cq_entries.into(), cq_min.into(), CQ_ENTRIES_MAX.into())?;
-        range("poll_budget", self.poll_budget as u64, 1, u64::from(u32::MAX))?;
+        range(
+            "cq_entries",
+            self.cq_entries.into(),
+            cq_min.into(),
+            CQ_ENTRIES_MAX.into(),
+        )?;
+        range(
+            "poll_budget",
+            self.poll_budget as u64,
+            1,
+            u64::from(u32::MAX),
+        )?;
         range("poll_batch", self.poll_batch as u64, 1, u64::from(u32::MAX))?;
-        range("submit_bytes_max", self.submit_bytes_max as u64, 4096, u64::from(u32::MAX))?;
-        range("remote_spawns_max", self.remote_spawns_max as u64, 1, u64::from(u32::MAX))?;
-        range("pool.buffer_count", self.pool.buffer_count as u64, 1, 1 << 14)?;
-        range("pool.buffer_len", self.pool.buffer_len as u64, 4096, 1 << 30)?;
+        range(
+            "submit_bytes_max",
+            self.submit_bytes_max as u64,
+            4096,
+            u64::from(u32::MAX),
+        )?;
+        range("peer_ops_max", self.peer_ops_max.into(), 1, 1 << 20)?;
+        range(
+            "remote_spawns_max",
+            self.remote_spawns_max as u64,
+            1,
+            u64::from(u32::MAX),
+        )?;
+        range(
+            "pool.buffer_count",
+            self.pool.buffer_count as u64,
+            1,
+            1 << 14,
+        )?;
+        range(
+            "pool.buffer_len",
+            self.pool.buffer_len as u64,
+            4096,
+            1 << 30,
+        )?;
         if self.pool.buffer_len % 4096 != 0 {
-            return Err(SetupError::config("pool.buffer_len", self.pool.buffer_len as u64, 4096, 1 << 30));
+            return Err(SetupError::config(
+                "pool.buffer_len",
+                self.pool.buffer_len as u64,
+                4096,
+                1 << 30,
+            ));
         }
         Ok(())
     }

@@ -58,17 +58,29 @@ pub enum SetupError {
 
 impl SetupError {
     pub(crate) fn config(name: &'static str, value: u64, min: u64, max: u64) -> Self {
-        Self::Config { name, value, min, max }
+        Self::Config {
+            name,
+            value,
+            min,
+            max,
+        }
     }
 
     /// Sorts the failure of `call` by its cause.
     pub(crate) fn from_io(call: &'static str, source: io::Error) -> Self {
         match source.raw_os_error() {
             Some(libc::EPERM | libc::EACCES) => Self::Refused { call, source },
-            Some(libc::ENOSYS) => Self::Unsupported { what: format!("the system call {call}") },
+            Some(libc::ENOSYS) => Self::Unsupported {
+                what: format!("the system call {call}"),
+            },
             Some(libc::ENOMEM | libc::EMFILE | libc::ENFILE) => {
                 let [memlock_max, nofile_max] = crate::sys::limits();
-                Self::Exhausted { call, memlock_max, nofile_max, source }
+                Self::Exhausted {
+                    call,
+                    memlock_max,
+                    nofile_max,
+                    source,
+                }
             }
             _ => Self::System { call, source },
         }
@@ -93,15 +105,28 @@ impl fmt::Display for SetupError {
                 f,
                 "this kernel does not support {what}: Linux 5.15 or newer with io_uring is needed"
             ),
-            Self::Exhausted { call, memlock_max, nofile_max, source } => write!(
+            Self::Exhausted {
+                call,
+                memlock_max,
+                nofile_max,
+                source,
+            } => write!(
                 f,
                 "{call} failed ({source}): locked memory is limited to {} bytes and open files to \
                  {}; raise `ulimit -l` or `ulimit -n`, or ask for fewer queue entries or workers",
                 known(memlock_max),
                 known(nofile_max)
             ),
-            Self::Config { name, value, min, max } => {
-                write!(f, "the limit {name} is {value}, but must be between {min} and {max}")
+            Self::Config {
+                name,
+                value,
+                min,
+                max,
+            } => {
+                write!(
+                    f,
+                    "the limit {name} is {value}, but must be between {min} and {max}"
+                )
             }
             Self::Placement { reason } => write!(f, "the workers cannot be placed: {reason}"),
             Self::System { call, source } => write!(f, "{call} failed: {source}"),

@@ -27,7 +27,8 @@ use crate::worker::{ShutdownReport, Stats};
 ///
 /// Dropping an executor aborts all tasks and waits up to five seconds for the kernel to let go of
 /// their memory; [`shutdown`](Self::shutdown) gives them time, [`join`](Self::join) all they
-/// need.
+/// need. Ended or dropped by one of its own tasks, it tells the workers to end and does not wait
+/// for them.
 ///
 /// # Examples
 ///
@@ -106,12 +107,26 @@ impl Builder {
     pub fn start(self) -> Result<Executor, SetupError> {
         self.config.validate()?;
         let machine = machine().map_err(|error| SetupError::from_io("sched_getaffinity", error))?;
-        let cores = place(&self.placement, self.workers, &machine.topology, &machine.allowed)
-            .map_err(|error| SetupError::Placement { reason: error.to_string() })?;
+        let cores = place(
+            &self.placement,
+            self.workers,
+            &machine.topology,
+            &machine.allowed,
+        )
+        .map_err(|error| SetupError::Placement {
+            reason: error.to_string(),
+        })?;
         let free = complement(&machine.allowed, &cores);
-        let helpers = if free.is_empty() { machine.allowed.cores.clone() } else { free };
+        let helpers = if free.is_empty() {
+            machine.allowed.cores.clone()
+        } else {
+            free
+        };
         let blocking = Arc::new(blocking_pool(helpers.clone(), self.blocking_threads));
-        let mut executor = Executor { workers: Vec::with_capacity(cores.len()), blocking };
+        let mut executor = Executor {
+            workers: Vec::with_capacity(cores.len()),
+            blocking,
+        };
         for (index, core) in cores.into_iter().enumerate() {
             let worker = self.start_worker(index, core, &executor.blocking, &helpers)?;
             executor.workers.push(worker);
@@ -146,7 +161,14 @@ impl Builder {
         };
         let (spawner, published, backend) = when_ready.recv().map_err(|_| gone())??;
         let core = core.map(|core| core.id);
-        Ok(WorkerThread { spawner, published, backend, core, stop, thread: Some(thread) })
+        Ok(WorkerThread {
+            spawner,
+            published,
+            backend,
+            core,
+            stop,
+            thread: Some(thread),
+        })
     }
 }
 
@@ -186,12 +208,16 @@ impl Seed {
             }
         };
         let core = worker.core();
-        let message = (worker.spawner(), Arc::clone(core.published()), worker.backend());
+        let message = (
+            worker.spawner(),
+            Arc::clone(core.published()),
+            worker.backend(),
+        );
         if ready.send(Ok(message)).is_err() {
             return ShutdownReport::default();
         }
         match worker.block_on(std::future::poll_fn(|cx| self.stop.poll(cx))) {
-            End::Deadline(deadline) => worker.shutdown(deadline),
+            End::Deadline { tasks, drain } => core.shutdown(tasks, drain),
             End::WhenIdle => {
                 worker.run();
                 worker.shutdown(Instant::now())
@@ -200,9 +226,12 @@ impl Seed {
     }
 
     fn make(&self) -> Result<Worker, SetupError> {
+        // send_file to a closed peer is an error, not a signal.
+        crate::sys::block_sigpipe();
         if let Some(core) = self.core {
-            pin::pin_thread(core)
-                .map_err(|error| SetupError::Placement { reason: error.to_string() })?;
+            pin::pin_thread(core).map_err(|error| SetupError::Placement {
+                reason: error.to_string(),
+            })?;
         }
         let worker = Worker::new(self.config.clone())?;
         let core = worker.core();
@@ -218,8 +247,9 @@ impl Seed {
 /// How a worker is told to end.
 #[derive(Clone, Copy, Debug)]
 enum End {
-    /// With what is not finished by then aborted.
-    Deadline(Instant),
+    /// With the tasks aborted that have not finished by `tasks`, and the operations leaked that
+    /// the kernel has not let go of by `drain`.
+    Deadline { tasks: Instant, drain: Instant },
     /// When no task is left.
     WhenIdle,
 }
@@ -343,7 +373,10 @@ impl Executor {
     ///
     /// As [`spawn_on`](Self::spawn_on), for the first worker that refuses; tasks that were
     /// spawned before it run.
-    pub fn spawn_on_each<C, F>(&self, closure: C) -> Result<Vec<JoinHandle<F::Output>>, SpawnError<()>>
+    pub fn spawn_on_each<C, F>(
+        &self,
+        closure: C,
+    ) -> Result<Vec<JoinHandle<F::Output>>, SpawnError<()>>
     where
         C: Fn(usize) -> F + Clone + Send + 'static,
         F: Future + 'static,
@@ -351,7 +384,10 @@ impl Executor {
     {
         let spawn = |(index, worker): (usize, &WorkerThread)| {
             let closure = closure.clone();
-            worker.spawner.spawn(move || closure(index)).map_err(SpawnError::without_closure)
+            worker
+                .spawner
+                .spawn(move || closure(index))
+                .map_err(SpawnError::without_closure)
         };
         self.workers.iter().enumerate().map(spawn).collect()
     }
@@ -373,22 +409,35 @@ impl Executor {
     /// Returns each worker's counters as of the end of its last turn.
     #[must_use]
     pub fn stats(&self) -> Vec<Stats> {
-        self.workers.iter().map(|worker| worker.published.load()).collect()
+        self.workers
+            .iter()
+            .map(|worker| worker.published.load())
+            .collect()
     }
 
     /// Ends the workers: they refuse new tasks, have until `deadline` to finish those they have,
     /// abort the rest, cancel all operations and wait for the kernel to let go of their memory
     /// (at least half a second). Returns when all threads have ended.
-    #[expect(clippy::must_use_candidate, reason = "the report is for those who care")]
+    #[expect(
+        clippy::must_use_candidate,
+        reason = "the report is for those who care"
+    )]
     pub fn shutdown(mut self, deadline: Instant) -> ShutdownReport {
-        let report = self.end(End::Deadline(deadline));
-        let pool_deadline = deadline.max(Instant::now() + DRAIN_MIN);
-        self.blocking.shutdown(pool_deadline);
+        let drain = deadline.max(Instant::now() + DRAIN_MIN);
+        let report = self.end(End::Deadline {
+            tasks: deadline,
+            drain,
+        });
+        self.blocking.shutdown(drain);
         report
     }
 
-    /// Waits until no worker has a task left, then ends them.
-    #[expect(clippy::must_use_candidate, reason = "the report is for those who care")]
+    /// Ends each worker when it has no task left, and waits for all of them. A worker that has
+    /// ended refuses new tasks: await what is to be spawned from worker to worker before.
+    #[expect(
+        clippy::must_use_candidate,
+        reason = "the report is for those who care"
+    )]
     pub fn join(mut self) -> ShutdownReport {
         self.end(End::WhenIdle)
     }
@@ -398,6 +447,15 @@ impl Executor {
             worker.stop.set(end);
         }
         let mut report = ShutdownReport::default();
+        let own = thread::current().id();
+        let mut threads = self
+            .workers
+            .iter()
+            .filter_map(|worker| worker.thread.as_ref());
+        if threads.any(|thread| thread.thread().id() == own) {
+            // One of its own tasks ends the executor: its thread cannot wait for itself.
+            return report;
+        }
         for worker in &mut self.workers {
             match worker.thread.take().map(thread::JoinHandle::join) {
                 None => {}
@@ -411,7 +469,11 @@ impl Executor {
 
 impl Drop for Executor {
     fn drop(&mut self) {
-        let report = self.end(End::Deadline(Instant::now()));
+        let now = Instant::now();
+        let report = self.end(End::Deadline {
+            tasks: now,
+            drain: now + DROP_DEADLINE,
+        });
         if report.ops_leaked > 0 {
             eprintln!(
                 "corelane: {} operations of a dropped executor would not end within {} s; their \

@@ -3,6 +3,7 @@
 
 mod config;
 mod error;
+mod guard;
 mod sys;
 
 mod blocking;
@@ -23,6 +24,8 @@ mod worker;
 mod async_fd;
 mod executor;
 pub mod fs;
+#[cfg(feature = "hyper")]
+pub mod hyper;
 mod main_loop;
 pub mod net;
 mod pool;

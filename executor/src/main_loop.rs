@@ -187,7 +187,9 @@ impl Worker {
     /// task. They progress when the worker is driven.
     #[must_use = "the worker is current only as long as the guard lives"]
     pub fn enter(&self) -> EnterGuard<'_> {
-        EnterGuard { _entered: Entered::new(&self.core) }
+        EnterGuard {
+            _entered: Entered::new(&self.core),
+        }
     }
 
     /// Returns the worker's counters.
@@ -217,9 +219,13 @@ impl Worker {
     ///
     /// Panics when called from inside of a task of the same worker.
     #[track_caller]
-    #[expect(clippy::must_use_candidate, reason = "the report is for those who care")]
+    #[expect(
+        clippy::must_use_candidate,
+        reason = "the report is for those who care"
+    )]
     pub fn shutdown(self, deadline: Instant) -> ShutdownReport {
-        self.core.shutdown(deadline, deadline.max(Instant::now() + DRAIN_MIN))
+        self.core
+            .shutdown(deadline, deadline.max(Instant::now() + DRAIN_MIN))
     }
 }
 
@@ -231,7 +237,10 @@ impl Drop for Worker {
         if self.core.is_turning() {
             // Dropped by one of its own tasks: what the kernel may touch must stay.
             std::mem::forget(Rc::clone(&self.core));
-            assert!(std::thread::panicking(), "a worker was dropped by one of its own tasks");
+            assert!(
+                std::thread::panicking(),
+                "a worker was dropped by one of its own tasks"
+            );
             return;
         }
         let now = Instant::now();

@@ -36,7 +36,9 @@ use crate::worker::context;
 #[track_caller]
 pub fn pool() -> io::Result<Pool> {
     let core = context::current();
-    core.pool().map(|pool| Pool { core: Rc::clone(pool) })
+    core.pool().map(|pool| Pool {
+        core: Rc::clone(pool),
+    })
 }
 
 /// A worker's pool of page-aligned buffers of one size.

@@ -43,7 +43,11 @@ impl Drop for Source {
 /// Panics outside of a worker, and for a signal that cannot be caught (`SIGKILL`, `SIGSTOP`,
 /// `SIGILL`, `SIGFPE`, `SIGSEGV`).
 pub fn signals(signals: &[i32]) -> io::Result<Signals> {
-    signals.iter().map(|&signal| source(signal)).collect::<io::Result<_>>().map(|sources| Signals { sources })
+    signals
+        .iter()
+        .map(|&signal| source(signal))
+        .collect::<io::Result<_>>()
+        .map(|sources| Signals { sources })
 }
 
 impl Signals {
@@ -69,8 +73,11 @@ impl Signals {
     }
 
     async fn any_readable(&self) -> io::Result<()> {
-        let mut waits: Vec<_> =
-            self.sources.iter().map(|source| Box::pin(source.receiver.readable())).collect();
+        let mut waits: Vec<_> = self
+            .sources
+            .iter()
+            .map(|source| Box::pin(source.receiver.readable()))
+            .collect();
         std::future::poll_fn(|cx| {
             for wait in &mut waits {
                 if let std::task::Poll::Ready(result) = wait.as_mut().poll(cx) {
@@ -122,5 +129,9 @@ fn source(signal: i32) -> io::Result<Source> {
     receiver.set_nonblocking(true)?;
     sender.set_nonblocking(true)?;
     let registration = crate::sys::on_signal(signal, sender.into())?;
-    Ok(Source { signal, registration, receiver: AsyncFd::new(receiver) })
+    Ok(Source {
+        signal,
+        registration,
+        receiver: AsyncFd::new(receiver),
+    })
 }

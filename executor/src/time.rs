@@ -53,7 +53,10 @@ const FAR: Duration = Duration::from_secs(60 * 60 * 24 * 365 * 30);
 ///
 /// Dropping the future takes the timer out.
 pub fn sleep_until(deadline: Instant) -> Sleep {
-    Sleep { deadline, timer: None }
+    Sleep {
+        deadline,
+        timer: None,
+    }
 }
 
 /// The future of [`sleep`] and [`sleep_until`].
@@ -124,7 +127,9 @@ impl Drop for Sleep {
 
 impl fmt::Debug for Sleep {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Sleep").field("deadline", &self.deadline).finish_non_exhaustive()
+        f.debug_struct("Sleep")
+            .field("deadline", &self.deadline)
+            .finish_non_exhaustive()
     }
 }
 
@@ -140,7 +145,10 @@ impl fmt::Debug for Sleep {
 ///
 /// That of the inner future.
 pub fn timeout<F: Future>(duration: Duration, future: F) -> Timeout<F> {
-    Timeout { future: Box::pin(future), sleep: sleep(duration) }
+    Timeout {
+        future: Box::pin(future),
+        sleep: sleep(duration),
+    }
 }
 
 /// The future of [`timeout`].
@@ -157,13 +165,17 @@ impl<F: Future> Future for Timeout<F> {
         if let Poll::Ready(output) = self.future.as_mut().poll(cx) {
             return Poll::Ready(Ok(output));
         }
-        Pin::new(&mut self.sleep).poll(cx).map(|()| Err(Elapsed(())))
+        Pin::new(&mut self.sleep)
+            .poll(cx)
+            .map(|()| Err(Elapsed(())))
     }
 }
 
 impl<F> fmt::Debug for Timeout<F> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Timeout").field("sleep", &self.sleep).finish_non_exhaustive()
+        f.debug_struct("Timeout")
+            .field("sleep", &self.sleep)
+            .finish_non_exhaustive()
     }
 }
 
@@ -193,7 +205,10 @@ impl From<Elapsed> for std::io::Error {
 #[must_use]
 pub fn interval(period: Duration) -> Interval {
     assert!(!period.is_zero(), "an interval needs a period");
-    Interval { period, sleep: sleep(period) }
+    Interval {
+        period,
+        sleep: sleep(period),
+    }
 }
 
 /// A series of ticks; made by [`interval`].

@@ -361,7 +361,7 @@ fn re_entering_is_refused_with_a_reason() {
     let worker = Rc::new(worker());
     let attempts: [fn(&Worker); 4] = [
         |worker| {
-            worker.turn(TurnBudget::default());
+            let _ = worker.turn(TurnBudget::default());
         },
         |worker| worker.park(None),
         |worker| worker.run(),

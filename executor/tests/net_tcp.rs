@@ -105,7 +105,10 @@ fn connections_arrive_continuously_until_accepting_is_closed() {
         let before = stats().completions;
         let late = TcpStream::connect(addr).await.unwrap();
         // One completion is the connect's own.
-        yield_until("the late one is accepted", || stats().completions > before + 1).await;
+        yield_until("the late one is accepted", || {
+            stats().completions > before + 1
+        })
+        .await;
         incoming.close();
         let server = incoming.next().await.unwrap().unwrap();
         late.send_all("late").await.0.unwrap();

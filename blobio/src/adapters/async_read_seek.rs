@@ -68,6 +68,9 @@ impl<B: RandomReadBlobAsync> AsyncReadSeek<B> {
                 let (result, window) = ready!(reading.poll(cx));
                 self.reading.set(None);
                 self.window = window;
+                if result.is_err() {
+                    self.window.clear();
+                }
                 // A read that was given up before the cursor moved may have missed it, and its
                 // error is nobody's.
                 if self.start == self.pos {

@@ -83,6 +83,6 @@ impl RandomReadBlob for NativeFileBlobRandomReader {
 
 impl MemoryMapBlob for NativeFileBlobRandomReader {
     fn mmap(&self, offset: u64, len: usize) -> io::Result<Mapping> {
-        Mapping::of_file(&self.file, offset, len)
+        Mapping::of_file(self.file.as_fd(), self.byte_length()?, offset, len)
     }
 }

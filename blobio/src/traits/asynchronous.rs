@@ -9,9 +9,12 @@ use super::blocking::total_len;
 use super::{GROWTH_PROBE_LEN, GROWTH_READ_MAX, advance, unexpected_eof};
 use crate::uninit;
 
+/// The longest read behind [`RandomReadBlobAsync::readv_all_async`].
+const EXACT_CHUNK_LEN: usize = 1 << 20;
+
 /// The outcome of a read into an owned vector: the byte count or the error, and the vector.
 ///
-/// The vector holds the bytes that were read; after an error it is empty, its room kept.
+/// The vector holds the bytes that were read; what it holds after an error is unspecified.
 pub type OwnedRead = (io::Result<usize>, Vec<u8>);
 
 /// A blob whose length can be asked without blocking.
@@ -130,6 +133,10 @@ pub trait RandomReadBlobAsync: BlobMetadataAsync {
 
     /// Fills every slice of `bufs`, in order, from `pos`.
     ///
+    /// The bytes pass through a vector, so that the future is `Send` where the owned reads are:
+    /// of a future that borrows slices of slices the compiler cannot see that
+    /// (rust-lang/rust#100013).
+    ///
     /// # Errors
     ///
     /// `UnexpectedEof`, naming position and length, when the blob ends before; otherwise when
@@ -145,24 +152,29 @@ pub trait RandomReadBlobAsync: BlobMetadataAsync {
     ) -> impl Future<Output = io::Result<()>> {
         async move {
             let total = total_len(bufs);
-            let mut done = self.readv_async(pos, bufs).await? as u64;
-            // As in the blocking form: what follows is for a blob that grew in between.
-            let mut skip = done;
+            let mut done = 0;
+            let mut chunk = Vec::new();
+            let mut taken = 0;
             for buf in bufs.iter_mut() {
-                let skipped = uninit::clamp(buf.len(), skip);
-                skip -= skipped as u64;
-                let mut rest = &mut buf[skipped..];
+                let mut rest = &mut buf[..];
                 while !rest.is_empty() {
-                    let Some(at) = pos.checked_add(done) else {
-                        return Err(unexpected_eof(pos, total, done));
-                    };
-                    let (got, bytes) = self.read_owned_async(at, rest.len(), Vec::new()).await;
-                    if got? == 0 {
-                        return Err(unexpected_eof(pos, total, done));
+                    if taken == chunk.len() {
+                        let want = uninit::clamp(EXACT_CHUNK_LEN, total - done);
+                        let got;
+                        (got, chunk) = match pos.checked_add(done) {
+                            Some(at) => self.read_owned_async(at, want, chunk).await,
+                            None => (Ok(0), Vec::new()),
+                        };
+                        if got? == 0 {
+                            return Err(unexpected_eof(pos, total, done));
+                        }
+                        done += chunk.len() as u64;
+                        taken = 0;
                     }
-                    rest[..bytes.len()].copy_from_slice(&bytes);
-                    done += bytes.len() as u64;
-                    rest = &mut rest[bytes.len()..];
+                    let len = rest.len().min(chunk.len() - taken);
+                    rest[..len].copy_from_slice(&chunk[taken..taken + len]);
+                    taken += len;
+                    rest = &mut rest[len..];
                 }
             }
             Ok(())

@@ -17,3 +17,4 @@ pub mod page;
 pub mod path;
 pub mod plan;
 pub mod route;
+pub mod serve;

@@ -8,6 +8,7 @@ use std::process::ExitCode;
 
 use asset_server::args::{Args, EXIT_CANNOT_START, Stop};
 use asset_server::demo;
+use asset_server::serve::Server;
 
 fn main() -> ExitCode {
     let args = match Args::from_command_line(env::args_os()) {
@@ -19,19 +20,30 @@ fn main() -> ExitCode {
         }
         Err(Stop::Wrong(line)) => return cannot_start(&line),
     };
-    match roots(args.roots) {
-        Ok(roots) => {
-            for root in roots {
-                // As above.
-                let _ = writeln!(io::stdout(), "root {}", root.display());
-            }
-            ExitCode::SUCCESS
-        }
+    match serve(args) {
+        Ok(()) => ExitCode::SUCCESS,
         Err(line) => cannot_start(&line),
     }
 }
 
-/// Returns the roots given, or the demo pack, and checks that each is there.
+/// Serves until a signal says to stop; a second one cuts short what is under way.
+fn serve(mut args: Args) -> Result<(), String> {
+    args.roots = roots(args.roots)?;
+    let server = Server::start(&args).map_err(|error| error.to_string())?;
+    let [first, second] = server
+        .signals()
+        .map_err(|error| format!("cannot wait for signals: {error}"))?;
+    let mut stdout = io::stdout();
+    // Nobody is left to tell if standard output is gone.
+    let _ = writeln!(stdout, "listening on http://{}", server.addr());
+    let _ = stdout.flush();
+    // It fails if the worker is gone that waits: then there is nothing to wait for either.
+    let _ = server.block_on(first);
+    server.stop(second);
+    Ok(())
+}
+
+/// Returns the roots given, or the demo pack.
 fn roots(mut roots: Vec<PathBuf>) -> Result<Vec<PathBuf>, String> {
     if roots.is_empty() {
         let folder = demo::cache_folder(env::var_os("XDG_CACHE_HOME"), env::var_os("HOME"))
@@ -40,10 +52,6 @@ fn roots(mut roots: Vec<PathBuf>) -> Result<Vec<PathBuf>, String> {
             format!("cannot make the demo pack in {}: {error}", folder.display())
         })?;
         roots.push(pack);
-    }
-    for root in &roots {
-        root.metadata()
-            .map_err(|error| format!("cannot serve {}: {error}", root.display()))?;
     }
     Ok(roots)
 }

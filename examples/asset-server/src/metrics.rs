@@ -103,8 +103,25 @@ pub struct Gauge {
     pub value: u64,
 }
 
+/// A value of each worker that somebody else counts, for the same text.
+#[derive(Debug, Clone)]
+pub struct WorkerSeries {
+    /// The metric's name, without the common prefix.
+    pub name: &'static str,
+    /// `counter` or `gauge`.
+    pub kind: &'static str,
+    /// What it says.
+    pub help: &'static str,
+    /// By worker.
+    pub values: Vec<u64>,
+}
+
 /// Writes everything as Prometheus text, one line per worker and series.
-pub fn prometheus_text(workers: &[impl AsRef<WorkerMetrics>], gauges: &[Gauge]) -> String {
+pub fn prometheus_text(
+    workers: &[impl AsRef<WorkerMetrics>],
+    others: &[WorkerSeries],
+    gauges: &[Gauge],
+) -> String {
     let mut out = String::new();
     type Series = (
         &'static str,
@@ -162,6 +179,16 @@ pub fn prometheus_text(workers: &[impl AsRef<WorkerMetrics>], gauges: &[Gauge]) 
     describe(&mut out, "request_duration_seconds", "histogram", help);
     for (worker, metrics) in workers.iter().enumerate() {
         histogram(&mut out, worker, &metrics.as_ref().latency);
+    }
+    for series in others {
+        describe(&mut out, series.name, series.kind, series.help);
+        for (worker, value) in series.values.iter().enumerate() {
+            let name = series.name;
+            line(
+                &mut out,
+                format_args!("{name}{{worker=\"{worker}\"}} {value}"),
+            );
+        }
     }
     for gauge in gauges {
         describe(&mut out, gauge.name, "gauge", gauge.help);
@@ -230,7 +257,7 @@ fn line(out: &mut String, arguments: std::fmt::Arguments<'_>) {
 mod tests {
     use std::time::Duration;
 
-    use super::{BUCKETS, Gauge, WorkerMetrics, bucket, prometheus_text};
+    use super::{BUCKETS, Gauge, WorkerMetrics, WorkerSeries, bucket, prometheus_text};
     use crate::http::status::Status;
 
     #[test]
@@ -265,7 +292,13 @@ mod tests {
             help: "The limit.",
             value: 9,
         }];
-        let text = prometheus_text(&workers, &gauges);
+        let others = [WorkerSeries {
+            name: "executor_tasks",
+            kind: "gauge",
+            help: "Tasks.",
+            values: vec![5, 6],
+        }];
+        let text = prometheus_text(&workers, &others, &gauges);
         for expected in [
             "# TYPE asset_server_sent_bytes_total counter",
             "asset_server_sent_bytes_total{worker=\"0\"} 0",
@@ -279,6 +312,8 @@ mod tests {
             "asset_server_request_duration_seconds_bucket{worker=\"1\",le=\"+Inf\"} 3",
             "asset_server_request_duration_seconds_sum{worker=\"1\"} 1099.511676928",
             "asset_server_request_duration_seconds_count{worker=\"1\"} 3",
+            "# TYPE asset_server_executor_tasks gauge",
+            "asset_server_executor_tasks{worker=\"1\"} 6",
             "# TYPE asset_server_connections_max gauge",
             "asset_server_connections_max 9",
         ] {
@@ -291,7 +326,7 @@ mod tests {
 
     #[test]
     fn every_line_is_a_comment_or_one_sample() {
-        let text = prometheus_text(&[WorkerMetrics::default()], &[]);
+        let text = prometheus_text(&[WorkerMetrics::default()], &[], &[]);
         for line in text.lines() {
             let is_comment = line.starts_with("# HELP asset_server_")
                 || line.starts_with("# TYPE asset_server_");

@@ -68,7 +68,7 @@ impl<F, A, E> Mounts<F, A, E> {
     /// follows an archive's entry; there is none for a path that asks for a folder.
     pub fn candidates<'m>(
         &'m self,
-        path: &'m RelPath,
+        path: &RelPath,
     ) -> impl Iterator<Item = Candidate<'m, F, A, E>> {
         let mut rest = if path.is_folder() {
             [].iter()

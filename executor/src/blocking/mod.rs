@@ -10,4 +10,4 @@ mod pool;
 mod tests;
 
 pub use handle::{BlockingError, BlockingHandle};
-pub(crate) use pool::{BlockingLimits, BlockingPool, SubmitError};
+pub(crate) use pool::{BlockingLimits, BlockingPool};

@@ -112,6 +112,7 @@ impl BlockingPool {
     /// # Errors
     ///
     /// Gives the job back when it cannot be taken now, or at all.
+    #[cfg(test)]
     pub(crate) fn submit(&self, job: Job) -> Result<(), SubmitError> {
         self.shared.submit(job)
     }

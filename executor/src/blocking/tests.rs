@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 
 use futures_executor::block_on;
 
-use super::{BlockingError, BlockingHandle, BlockingLimits, BlockingPool, SubmitError};
+use super::pool::SubmitError;
+use super::{BlockingError, BlockingHandle, BlockingLimits, BlockingPool};
 use crate::sys::affinity;
 
 const LONG: Duration = Duration::from_secs(60);

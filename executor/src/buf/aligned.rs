@@ -3,7 +3,10 @@
 //! # Safety
 //!
 //! The allocation is made, used and freed with one layout; `len` bytes of it are initialised.
-#![allow(unsafe_code, reason = "allocates with an alignment, implements the buffer traits")]
+#![allow(
+    unsafe_code,
+    reason = "allocates with an alignment, implements the buffer traits"
+)]
 
 use std::alloc::{self, Layout};
 use std::fmt;
@@ -46,7 +49,11 @@ impl AlignedBuf {
         // SAFETY: the layout's size is not zero.
         let ptr = unsafe { alloc::alloc(layout) };
         let ptr = NonNull::new(ptr).unwrap_or_else(|| alloc::handle_alloc_error(layout));
-        Self { ptr, layout, len: 0 }
+        Self {
+            ptr,
+            layout,
+            len: 0,
+        }
     }
 
     /// Returns how many bytes fit.

@@ -11,7 +11,7 @@
 
 use std::any::TypeId;
 use std::fmt;
-use std::mem::{self, ManuallyDrop, MaybeUninit};
+use std::mem::{ManuallyDrop, MaybeUninit};
 
 /// Words that a value may take before it is boxed: a `Slice` of a four-word buffer.
 const WORDS: usize = 6;
@@ -38,7 +38,11 @@ impl Erased {
         } else {
             words[0] = MaybeUninit::new(Box::into_raw(Box::new(value)).cast());
         }
-        Self { words, release: release::<T>, type_id: TypeId::of::<T> }
+        Self {
+            words,
+            release: release::<T>,
+            type_id: TypeId::of::<T>,
+        }
     }
 
     /// Borrows the value in place.
@@ -73,7 +77,10 @@ impl Erased {
 
     #[inline]
     fn check<T: 'static>(&self) {
-        assert!((self.type_id)() == TypeId::of::<T>(), "an operation's memory has another type");
+        assert!(
+            (self.type_id)() == TypeId::of::<T>(),
+            "an operation's memory has another type"
+        );
     }
 }
 
@@ -106,7 +113,7 @@ unsafe fn release<T>(words: &mut Words) {
         unsafe { ptr.drop_in_place() };
     } else {
         // SAFETY: the caller promises the same; the pointer came from Box::into_raw.
-        mem::drop(unsafe { Box::from_raw(ptr) });
+        drop(unsafe { Box::from_raw(ptr) });
     }
 }
 

@@ -25,6 +25,7 @@ use std::task::{Context, Poll, Waker};
 
 use super::{IoBuf, IoBufMut};
 use crate::config::PoolConfig;
+use crate::guard::guarded_each;
 use crate::sys::mmap::Mapping;
 
 const NONE: u32 = u32::MAX;
@@ -62,7 +63,10 @@ impl PoolCore {
         let memory = Mapping::new(config.buffer_count * config.buffer_len)?;
         let ranges: Vec<libc::iovec> = (0..config.buffer_count)
             .map(|index| libc::iovec {
-                iov_base: memory.as_ptr().wrapping_add(index * config.buffer_len).cast(),
+                iov_base: memory
+                    .as_ptr()
+                    .wrapping_add(index * config.buffer_len)
+                    .cast(),
                 iov_len: config.buffer_len,
             })
             .collect();
@@ -104,25 +108,36 @@ impl PoolCore {
         }
         let index = free.pop()?;
         drop(free);
-        Some(PoolBuf { shared: Arc::clone(&self.shared), index, len: 0 })
+        Some(PoolBuf {
+            shared: Arc::clone(&self.shared),
+            index,
+            len: 0,
+        })
     }
 
     /// Takes a buffer or remembers whom to wake when one comes home.
-    pub(crate) fn poll_get(
-        self: &std::rc::Rc<Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<PoolBuf> {
+    pub(crate) fn poll_get(self: &std::rc::Rc<Self>, cx: &mut Context<'_>) -> Poll<PoolBuf> {
         if let Some(buf) = self.try_get() {
             return Poll::Ready(buf);
         }
         let waker = cx.waker().clone();
-        self.waiters.borrow_mut().push_back(waker);
+        let known = |waiter: &Waker| waiter.will_wake(&waker);
+        if !self.waiters.borrow().back().is_some_and(known) {
+            self.waiters.borrow_mut().push_back(waker);
+        }
         self.shared.waited_for.store(true, Ordering::SeqCst);
         // A buffer may have come home between the first look and the flag.
         match self.try_get() {
             Some(buf) => Poll::Ready(buf),
             None => Poll::Pending,
         }
+    }
+
+    /// Says whether somebody waits for a buffer that has come home: asked after the worker's park
+    /// is announced, so that a buffer that comes later kicks.
+    pub(crate) fn has_news(&self) -> bool {
+        self.shared.waited_for.load(Ordering::SeqCst)
+            && self.shared.returned.load(Ordering::SeqCst) != NONE
     }
 
     /// Takes back the buffers that were dropped elsewhere and wakes who waits for one. Called
@@ -139,9 +154,7 @@ impl PoolCore {
         drop(free);
         self.shared.waited_for.store(false, Ordering::SeqCst);
         let waiters = std::mem::take(&mut *self.waiters.borrow_mut());
-        for waiter in waiters {
-            waiter.wake();
-        }
+        guarded_each(waiters.into_iter(), Waker::wake);
     }
 }
 
@@ -304,7 +317,12 @@ mod tests {
         assert_eq!(addresses.len(), 4);
         assert!(addresses.iter().all(|address| address % 4096 == 0));
         std::thread::spawn(move || drop(bufs)).join().unwrap();
-        assert_eq!((0..5).filter_map(|_| pool.try_get().map(std::mem::forget)).count(), 4);
+        assert_eq!(
+            (0..5)
+                .filter_map(|_| pool.try_get().map(std::mem::forget))
+                .count(),
+            4
+        );
     }
 
     #[test]

@@ -31,7 +31,10 @@ impl<B: IoBuf> Slice<B> {
             Bound::Excluded(&end) => end,
             Bound::Unbounded => usize::MAX,
         };
-        assert!(begin <= end, "the slice begins at {begin} but ends at {end}");
+        assert!(
+            begin <= end,
+            "the slice begins at {begin} but ends at {end}"
+        );
         let init_len = inner.init_len();
         assert!(
             begin <= init_len,

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::os::fd::RawFd;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::config::{BackendChoice, Config, REAP_BATCH};
 use crate::error::SetupError;
@@ -15,6 +16,13 @@ use super::uring::Uring;
 
 /// What operations run on.
 #[derive(Debug)]
+#[cfg_attr(
+    feature = "sim",
+    allow(
+        clippy::large_enum_variant,
+        reason = "one per worker, and never moved again"
+    )
+)]
 pub(crate) enum Backend {
     Uring(Uring),
     #[cfg(feature = "sim")]
@@ -64,7 +72,8 @@ impl Backend {
         each!(self, backend => backend.cq_entries())
     }
 
-    /// A number that no other live backend has.
+    /// A number that no other backend has, nor had: memory that was registered with one may
+    /// outlive it.
     pub(super) fn identity(&self) -> usize {
         each!(self, backend => backend.identity())
     }
@@ -106,4 +115,10 @@ impl Backend {
         debug_assert!(out.is_empty() && out.capacity() >= REAP_BATCH);
         each!(self, backend => backend.reap(out))
     }
+}
+
+/// Makes an identity for a new backend; zero is nobody's.
+pub(super) fn next_identity() -> usize {
+    static NEXT: AtomicUsize = AtomicUsize::new(1);
+    NEXT.fetch_add(1, Ordering::Relaxed)
 }

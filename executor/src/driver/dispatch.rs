@@ -4,6 +4,7 @@
 use std::task::Waker;
 
 use super::{Driver, READY_MAX};
+use crate::guard::guarded_each;
 use crate::op::Outcome;
 use crate::op::lifecycle::Action;
 use crate::op::slab::{OpKey, Results, Slot};
@@ -24,21 +25,17 @@ pub(crate) struct Delivery {
 impl Delivery {
     /// Wakes and drops. Runs user code: no borrow of the driver may be held.
     pub(crate) fn run(&mut self) {
-        self.dropped.clear();
-        for waker in self.wakers.drain(..) {
-            waker.wake();
-        }
-    }
-
-    pub(crate) fn is_empty(&self) -> bool {
-        self.wakers.is_empty() && self.dropped.is_empty()
+        guarded_each(self.dropped.drain(..), drop);
+        guarded_each(self.wakers.drain(..), Waker::wake);
     }
 }
 
 impl Driver {
     /// Takes one batch of completions and returns how many there were.
     pub(crate) fn dispatch(&mut self, delivery: &mut Delivery) -> usize {
-        let Some(backend) = &mut self.backend else { return 0 };
+        let Some(backend) = &mut self.backend else {
+            return 0;
+        };
         let mut cqes = std::mem::take(&mut self.cqes);
         let count = backend.reap(&mut cqes);
         for cqe in cqes.drain(..) {
@@ -55,12 +52,19 @@ impl Driver {
         let Some(slot) = self.slab.get_mut(key) else {
             // Counted and reported in the statistics: no operation has this key.
             self.counters.unknown += 1;
-            debug_assert!(false, "a completion for an operation that does not exist: {cqe:?}");
+            debug_assert!(
+                false,
+                "a completion for an operation that does not exist: {cqe:?}"
+            );
             return;
         };
         self.counters.completed += 1;
-        let outcome = Outcome { result: cqe.result, flags: cqe.flags };
+        let outcome = Outcome {
+            result: cqe.result,
+            flags: cqe.flags,
+        };
         let last = !cqe.more();
+        let lane = slot.lane;
         let (lifecycle, action) = slot.lifecycle.completed(last);
         slot.lifecycle = lifecycle;
         match action {
@@ -80,7 +84,9 @@ impl Driver {
             }
             Action::Keep | Action::Cancel => unreachable!("not an answer to a completion"),
         }
-        self.credits += u32::from(last);
+        if last {
+            self.lanes[lane as usize].refund();
+        }
     }
 
     fn complete_control(&mut self, cqe: Cqe) {

@@ -2,7 +2,7 @@
 
 use std::task::{Context, Poll};
 
-use super::{DriverRef, Polled, many};
+use super::{DriverRef, Polled, WakerSet, describe, many};
 use crate::op::slab::OpKey;
 use crate::op::{Kind, Outcome};
 
@@ -22,7 +22,13 @@ where
     K::Memory: Clone,
 {
     pub(crate) fn new(driver: DriverRef, kind: K, memory: K::Memory) -> Self {
-        Self { driver, kind, memory, armed: None, stopped: false }
+        Self {
+            driver,
+            kind,
+            memory,
+            armed: None,
+            stopped: false,
+        }
     }
 
     /// Takes the next result. `None` once the stream was stopped and what had arrived is taken.
@@ -36,7 +42,11 @@ where
             };
             let polled = self.driver.borrow_mut().poll(key, cx.waker());
             match polled {
-                Polled::Ready { outcome, slot, paused } => {
+                Polled::Ready {
+                    outcome,
+                    slot,
+                    paused,
+                } => {
                     let last = slot.is_some();
                     drop(slot);
                     if last {
@@ -51,9 +61,14 @@ where
                 Polled::Pending => return Poll::Pending,
                 Polled::NeedsWaker => {
                     let waker = cx.waker().clone();
-                    let replaced = self.driver.borrow_mut().set_waker(key, waker);
-                    drop(replaced);
-                    return Poll::Pending;
+                    let set = self.driver.borrow_mut().set_waker(key, waker);
+                    match set {
+                        WakerSet::Set { replaced } => {
+                            drop(replaced);
+                            return Poll::Pending;
+                        }
+                        WakerSet::Refused { waker } => drop(waker),
+                    }
                 }
                 Polled::Gone => {
                     self.armed = None;
@@ -65,8 +80,10 @@ where
 
     fn arm(&mut self, cx: &Context<'_>) -> Poll<Option<Outcome>> {
         let waker = cx.waker().clone();
-        let slot = many::<K>(self.memory.clone());
-        let submitted = self.driver.borrow_mut().submit(&self.kind, slot, waker);
+        let owner = self.driver.borrow().identity();
+        let mut slot = many::<K>(self.memory.clone());
+        let request = describe(&self.kind, &mut slot, owner);
+        let submitted = self.driver.borrow_mut().submit(request, slot, waker);
         match submitted {
             Ok(key) => {
                 self.armed = Some(key);
@@ -111,6 +128,8 @@ impl<K: Kind> Drop for Multishot<K> {
 
 impl<K: Kind> std::fmt::Debug for Multishot<K> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Multishot").field("armed", &self.armed.is_some()).finish_non_exhaustive()
+        f.debug_struct("Multishot")
+            .field("armed", &self.armed.is_some())
+            .finish_non_exhaustive()
     }
 }

@@ -2,8 +2,8 @@
 
 use std::io;
 use std::os::fd::RawFd;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
+use super::backend::next_identity;
 use super::dispatch::{CANCEL, KICK};
 use super::submit::push;
 use crate::op::Request;
@@ -17,12 +17,12 @@ pub(crate) struct Uring {
     identity: usize,
 }
 
-/// The identity of the next ring: zero is nobody's.
-static IDENTITY_NEXT: AtomicUsize = AtomicUsize::new(1);
-
 impl Uring {
     pub(super) fn new(ring: Ring) -> Self {
-        Self { ring, identity: IDENTITY_NEXT.fetch_add(1, Ordering::Relaxed) }
+        Self {
+            ring,
+            identity: next_identity(),
+        }
     }
 
     pub(super) fn ring(&self) -> &Ring {
@@ -33,8 +33,6 @@ impl Uring {
         self.ring.cq_entries()
     }
 
-    /// A number that no other ring of the process has or had: a buffer may outlive the ring that
-    /// it is registered with, whose descriptor's number is given away again.
     pub(super) fn identity(&self) -> usize {
         self.identity
     }
@@ -44,12 +42,20 @@ impl Uring {
     }
 
     pub(super) fn cancel(&mut self, key: OpKey) -> bool {
-        push(&mut self.ring, sqe::cancel(key.user_data()).user_data(CANCEL)).is_ok()
+        push(
+            &mut self.ring,
+            sqe::cancel(key.user_data()).user_data(CANCEL),
+        )
+        .is_ok()
     }
 
     pub(super) fn arm_kick(&mut self, eventfd: RawFd) -> bool {
         let events = u32::from(libc::POLLIN.unsigned_abs());
-        push(&mut self.ring, sqe::poll(eventfd, events, true).user_data(KICK)).is_ok()
+        push(
+            &mut self.ring,
+            sqe::poll(eventfd, events, true).user_data(KICK),
+        )
+        .is_ok()
     }
 
     pub(super) fn queued(&mut self) -> usize {
@@ -75,27 +81,68 @@ impl Uring {
 
 fn to_sqe(request: &Request) -> Sqe {
     match *request {
-        Request::Read { fd, ptr, len, offset, fixed: None } => sqe::read(fd, ptr, len, offset),
-        Request::Read { fd, ptr, len, offset, fixed: Some(index) } => {
-            sqe::read_fixed(fd, ptr, len, offset, index)
-        }
-        Request::Write { fd, ptr, len, offset, fixed: None } => sqe::write(fd, ptr, len, offset),
-        Request::Write { fd, ptr, len, offset, fixed: Some(index) } => {
-            sqe::write_fixed(fd, ptr, len, offset, index)
-        }
-        Request::Readv { fd, iovecs, count, offset, .. } => sqe::readv(fd, iovecs, count, offset),
-        Request::Writev { fd, iovecs, count, offset } => sqe::writev(fd, iovecs, count, offset),
+        Request::Read {
+            fd,
+            ptr,
+            len,
+            offset,
+            fixed,
+        } => sqe::read(fd, ptr, len, offset, fixed),
+        Request::Write {
+            fd,
+            ptr,
+            len,
+            offset,
+            fixed,
+        } => sqe::write(fd, ptr, len, offset, fixed),
+        Request::Readv {
+            fd,
+            iovecs,
+            count,
+            offset,
+            ..
+        } => sqe::readv(fd, iovecs, count, offset),
+        Request::Writev {
+            fd,
+            iovecs,
+            count,
+            offset,
+        } => sqe::writev(fd, iovecs, count, offset),
         Request::Fsync { fd, data_only } => sqe::fsync(fd, data_only),
-        Request::Fadvise { fd, offset, len, advice } => sqe::fadvise(fd, offset, len, advice),
+        Request::Fadvise {
+            fd,
+            offset,
+            len,
+            advice,
+        } => sqe::fadvise(fd, offset, len, advice),
         Request::Open { dir, path, how } => sqe::openat2(dir, path, how),
-        Request::Statx { dir, path, flags, mask, out } => sqe::statx(dir, path, flags, mask, out),
+        Request::Statx {
+            dir,
+            path,
+            flags,
+            mask,
+            out,
+        } => sqe::statx(dir, path, flags, mask, out),
         Request::Close { fd } => sqe::close(fd),
-        Request::Accept { fd, flags, multishot: false } => sqe::accept(fd, flags),
-        Request::Accept { fd, flags, multishot: true } => sqe::accept_multi(fd, flags),
+        Request::Accept {
+            fd,
+            flags,
+            multishot,
+        } => sqe::accept(fd, flags, multishot),
         Request::Connect { fd, addr, len } => sqe::connect(fd, addr, len),
-        Request::Recv { fd, ptr, len, flags } => sqe::recv(fd, ptr, len, flags),
+        Request::Recv {
+            fd,
+            ptr,
+            len,
+            flags,
+        } => sqe::recv(fd, ptr, len, flags),
         Request::RecvMulti { fd, group } => sqe::recv_multi(fd, group),
-        Request::Send { fd, ptr, len, flags } => sqe::send(fd, ptr, len, flags),
+        Request::Send {
+            fd,
+            ptr,
+            len,
+            flags,
+        } => sqe::send(fd, ptr, len, flags),
         Request::SendMsg { fd, msg, flags } => sqe::sendmsg(fd, msg, flags),
         Request::Shutdown { fd, how } => sqe::shutdown(fd, how),
         Request::Poll { fd, events } => sqe::poll(fd, events, false),

@@ -40,7 +40,10 @@ impl Dir {
         let flags = libc::O_DIRECTORY | libc::O_PATH | libc::O_CLOEXEC;
         let args = OpenArgs::new(None, c_path(path.as_ref())?, flags, 0, 0);
         let fd = core.op(Open, args).await?;
-        Ok(Self { core, fd: SharedFd::new(fd) })
+        Ok(Self {
+            core,
+            fd: SharedFd::new(fd),
+        })
     }
 
     /// Asks for the folder's own metadata.
@@ -69,7 +72,9 @@ impl AsFd for Dir {
 
 impl std::fmt::Debug for Dir {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Dir").field("fd", &self.fd.raw()).finish_non_exhaustive()
+        f.debug_struct("Dir")
+            .field("fd", &self.fd.raw())
+            .finish_non_exhaustive()
     }
 }
 
@@ -148,7 +153,11 @@ fn list(path: &Path) -> io::Result<Vec<DirEntry>> {
         } else {
             FileType::Other
         };
-        entries.push(DirEntry { file_name: entry.file_name(), path: entry.path(), file_type });
+        entries.push(DirEntry {
+            file_name: entry.file_name(),
+            path: entry.path(),
+            file_type,
+        });
     }
     Ok(entries)
 }

@@ -8,8 +8,8 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
-use super::metadata::{Metadata, stat};
 use super::OpenOptions;
+use super::metadata::{Metadata, stat};
 use crate::buf::{BufResult, IoBuf, IoBufMut};
 use crate::driver::Op;
 use crate::op::SharedFd;
@@ -79,7 +79,12 @@ impl File {
     ///
     /// As [`open`](Self::open).
     pub async fn create(path: impl AsRef<Path>) -> io::Result<Self> {
-        OpenOptions::new().write(true).create(true).truncate(true).open(path).await
+        OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .open(path)
+            .await
     }
 
     /// Takes over a file of the standard library, on the current worker.
@@ -94,7 +99,10 @@ impl File {
     }
 
     pub(super) fn from_fd(core: &Rc<Core>, fd: OwnedFd) -> Self {
-        Self { core: Rc::clone(core), fd: SharedFd::new(fd) }
+        Self {
+            core: Rc::clone(core),
+            fd: SharedFd::new(fd),
+        }
     }
 
     /// Reads at `offset` into `buf`, up to its capacity, and gives it back with the count.
@@ -111,7 +119,9 @@ impl File {
     ///
     /// Dropping the future gives up the buffer, which is freed when the kernel is done with it.
     pub fn read_at<B: IoBufMut>(&self, buf: B, offset: u64) -> ReadAt<B> {
-        ReadAt { op: self.core.op(Read::new(offset), (buf, self.fd.clone())) }
+        ReadAt {
+            op: self.core.op(Read::new(offset), (buf, self.fd.clone())),
+        }
     }
 
     /// Reads at `offset` until `buf` is full.
@@ -126,9 +136,8 @@ impl File {
     /// As [`read_at`](Self::read_at).
     pub async fn read_exact_at<B: IoBufMut>(&self, buf: B, offset: u64) -> BufResult<(), B> {
         let len = buf.capacity();
-        let (result, mut bufs) = self.readv_exact(vec![buf], offset, len).await;
-        let buf = bufs.pop().expect("a vectored read gives its buffers back");
-        (result, buf)
+        let (result, bufs) = self.readv_exact(vec![buf], offset, len).await;
+        (result, only(bufs))
     }
 
     /// Reads at `offset` into `bufs` in turn, each up to its capacity.
@@ -145,7 +154,9 @@ impl File {
         bufs: Vec<B>,
         offset: u64,
     ) -> BufResult<usize, Vec<B>> {
-        self.core.op(Readv::new(offset, 0), Segments::new(bufs, self.fd.clone())).await
+        self.core
+            .op(Readv::new(offset, 0), Segments::new(bufs, self.fd.clone()))
+            .await
     }
 
     async fn readv_exact<B: IoBufMut>(
@@ -157,7 +168,10 @@ impl File {
         let mut done = 0;
         while done < len {
             let kind = Readv::new(offset + done as u64, done);
-            let (result, back) = self.core.op(kind, Segments::new(bufs, self.fd.clone())).await;
+            let (result, back) = self
+                .core
+                .op(kind, Segments::new(bufs, self.fd.clone()))
+                .await;
             bufs = back;
             match result {
                 Ok(0) => return (Err(unexpected_eof(offset, len, done)), bufs),
@@ -179,7 +193,9 @@ impl File {
     ///
     /// Dropping the future gives up the buffer; the write may happen all the same.
     pub fn write_at<B: IoBuf>(&self, buf: B, offset: u64) -> WriteAt<B> {
-        WriteAt { op: self.core.op(Write::new(offset), (buf, self.fd.clone())) }
+        WriteAt {
+            op: self.core.op(Write::new(offset), (buf, self.fd.clone())),
+        }
     }
 
     /// Writes all of `buf` at `offset`.
@@ -198,7 +214,10 @@ impl File {
         let mut result = Ok(());
         while done < len {
             let kind = Writev::new(offset + done as u64, done);
-            let (written, back) = self.core.op(kind, Segments::new(bufs, self.fd.clone())).await;
+            let (written, back) = self
+                .core
+                .op(kind, Segments::new(bufs, self.fd.clone()))
+                .await;
             bufs = back;
             match written {
                 Ok(0) => result = Err(io::Error::from(io::ErrorKind::WriteZero)),
@@ -210,7 +229,7 @@ impl File {
                 break;
             }
         }
-        (result, bufs.pop().expect("a vectored write gives its buffers back"))
+        (result, only(bufs))
     }
 
     /// Writes `bufs` in turn at `offset`.
@@ -222,12 +241,10 @@ impl File {
     /// # Cancel safety
     ///
     /// As [`write_at`](Self::write_at).
-    pub async fn writev_at<B: IoBuf>(
-        &self,
-        bufs: Vec<B>,
-        offset: u64,
-    ) -> BufResult<usize, Vec<B>> {
-        self.core.op(Writev::new(offset, 0), Segments::new(bufs, self.fd.clone())).await
+    pub async fn writev_at<B: IoBuf>(&self, bufs: Vec<B>, offset: u64) -> BufResult<usize, Vec<B>> {
+        self.core
+            .op(Writev::new(offset, 0), Segments::new(bufs, self.fd.clone()))
+            .await
     }
 
     /// Asks for the file's metadata (statx(2)).
@@ -253,7 +270,9 @@ impl File {
     ///
     /// The flush may happen all the same.
     pub async fn sync_all(&self) -> io::Result<()> {
-        self.core.op(Fsync { data_only: false }, self.fd.clone()).await
+        self.core
+            .op(Fsync { data_only: false }, self.fd.clone())
+            .await
     }
 
     /// Flushes content, and the metadata that reading it needs, to the device (fdatasync(2)).
@@ -266,7 +285,9 @@ impl File {
     ///
     /// The flush may happen all the same.
     pub async fn sync_data(&self) -> io::Result<()> {
-        self.core.op(Fsync { data_only: true }, self.fd.clone()).await
+        self.core
+            .op(Fsync { data_only: true }, self.fd.clone())
+            .await
     }
 
     /// Says how `len` bytes at `offset` will be read; zero means up to the end
@@ -287,7 +308,16 @@ impl File {
             Advice::WillNeed => libc::POSIX_FADV_WILLNEED,
             Advice::DontNeed => libc::POSIX_FADV_DONTNEED,
         };
-        self.core.op(Fadvise { offset, len, advice }, self.fd.clone()).await
+        self.core
+            .op(
+                Fadvise {
+                    offset,
+                    len,
+                    advice,
+                },
+                self.fd.clone(),
+            )
+            .await
     }
 
     /// Closes the descriptor and says how that went.
@@ -307,10 +337,12 @@ impl File {
             Err(_shared) => Ok(()),
         }
     }
+}
 
-    pub(crate) fn shared_fd(&self) -> &SharedFd {
-        &self.fd
-    }
+/// Takes the buffer out of the list of one that an operation gave back.
+fn only<B>(mut bufs: Vec<B>) -> B {
+    bufs.pop()
+        .expect("a vectored operation gives its buffers back")
 }
 
 fn unexpected_eof(offset: u64, len: usize, done: usize) -> io::Error {
@@ -328,7 +360,9 @@ impl AsFd for File {
 
 impl std::fmt::Debug for File {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("File").field("fd", &self.fd.raw()).finish_non_exhaustive()
+        f.debug_struct("File")
+            .field("fd", &self.fd.raw())
+            .finish_non_exhaustive()
     }
 }
 

@@ -33,7 +33,9 @@ pub(super) async fn stat(
     dir: Option<SharedFd>,
     path: CString,
 ) -> io::Result<Metadata> {
-    core.op(Statx, StatxArgs::new(dir, path)).await.map(Metadata)
+    core.op(Statx, StatxArgs::new(dir, path))
+        .await
+        .map(Metadata)
 }
 
 /// What is known of a file without reading it.
@@ -43,7 +45,10 @@ pub struct Metadata(libc::statx);
 impl Metadata {
     /// Returns the size in bytes.
     #[must_use]
-    #[expect(clippy::len_without_is_empty, reason = "a size, as std's metadata has it")]
+    #[expect(
+        clippy::len_without_is_empty,
+        reason = "a size, as std's metadata has it"
+    )]
     pub fn len(&self) -> u64 {
         self.0.stx_size
     }
@@ -139,5 +144,7 @@ fn system_time(time: libc::statx_timestamp) -> SystemTime {
     } else {
         UNIX_EPOCH.checked_sub(seconds)
     };
-    whole.and_then(|whole| whole.checked_add(nanos)).unwrap_or(UNIX_EPOCH)
+    whole
+        .and_then(|whole| whole.checked_add(nanos))
+        .unwrap_or(UNIX_EPOCH)
 }

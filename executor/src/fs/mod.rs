@@ -40,8 +40,9 @@ pub async fn read(path: impl AsRef<Path>) -> io::Result<Vec<u8>> {
         if filled == bytes.capacity() {
             bytes.reserve(len.saturating_sub(filled).max(4096));
         }
-        let (result, part) =
-            file.read_at(crate::buf::IoBuf::slice(bytes, filled..), filled as u64).await;
+        let (result, part) = file
+            .read_at(crate::buf::IoBuf::slice(bytes, filled..), filled as u64)
+            .await;
         bytes = part.into_inner();
         if result? == 0 {
             return Ok(bytes);

@@ -4,8 +4,8 @@ use std::io;
 use std::path::Path;
 
 use super::{Dir, File, c_path};
+use crate::op::SharedFd;
 use crate::op::kinds::open::{Open, OpenArgs};
-use crate::op::{SharedFd};
 use crate::worker::context;
 
 /// How a file is opened: as `std::fs::OpenOptions`, on the worker's ring.
@@ -23,7 +23,10 @@ use crate::worker::context;
 /// # }
 /// ```
 #[derive(Clone, Debug)]
-#[expect(clippy::struct_excessive_bools, reason = "the flags of open(2), as std has them")]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "the flags of open(2), as std has them"
+)]
 pub struct OpenOptions {
     read: bool,
     write: bool,
@@ -140,17 +143,17 @@ impl OpenOptions {
     /// As [`open`](Self::open).
     pub async fn open_beneath(&self, dir: &Dir, path: impl AsRef<Path>) -> io::Result<File> {
         let resolve = libc::RESOLVE_BENEATH | libc::RESOLVE_NO_MAGICLINKS;
-        self.open_at(Some(dir.shared_fd().clone()), path.as_ref(), resolve).await
+        self.open_at(Some(dir.shared_fd().clone()), path.as_ref(), resolve)
+            .await
     }
 
-    async fn open_at(
-        &self,
-        dir: Option<SharedFd>,
-        path: &Path,
-        resolve: u64,
-    ) -> io::Result<File> {
+    async fn open_at(&self, dir: Option<SharedFd>, path: &Path, resolve: u64) -> io::Result<File> {
         let flags = self.flags()?;
-        let mode = if self.create || self.create_new { self.mode } else { 0 };
+        let mode = if self.create || self.create_new {
+            self.mode
+        } else {
+            0
+        };
         let args = OpenArgs::new(dir, c_path(path)?, flags, mode, resolve);
         let core = context::current();
         // An open that a signal interrupts has not happened.
@@ -164,12 +167,16 @@ impl OpenOptions {
             (false, true) => libc::O_WRONLY,
             (true, true) => libc::O_RDWR,
             (false, false) => {
-                return Err(invalid("a file must be opened for reading, writing or appending"));
+                return Err(invalid(
+                    "a file must be opened for reading, writing or appending",
+                ));
             }
         };
         let changes = self.truncate || self.create || self.create_new;
         if changes && access == libc::O_RDONLY {
-            return Err(invalid("a file that is made or truncated must be opened for writing"));
+            return Err(invalid(
+                "a file that is made or truncated must be opened for writing",
+            ));
         }
         let mut flags = access | libc::O_CLOEXEC | self.custom_flags;
         for (set, flag) in [

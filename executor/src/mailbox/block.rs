@@ -1,4 +1,9 @@
 //! The wake list, the park state and the kick of one worker, in memory that is never freed.
+//!
+//! # Safety
+//!
+//! Blocks are leaked and recycled, never freed: whoever points at one may use what is atomic in it at
+//! any time. The contract of the stack is handed on to the callers.
 #![allow(
     unsafe_code,
     reason = "forwards the contract of the stack; writes to an eventfd"
@@ -120,6 +125,7 @@ impl WakeBlock {
     }
 
     /// The kicks sent to the owners of this block since it was made.
+    #[cfg(test)]
     pub(crate) fn kicks_sent(&self) -> usize {
         self.kicks_sent.load(Relaxed)
     }
@@ -251,6 +257,9 @@ mod kicker {
 
 #[cfg(corelane_loom)]
 mod kicker {
+    use std::io;
+    use std::os::fd::{BorrowedFd, OwnedFd};
+
     use super::WakeBlock;
 
     /// The model's eventfd.
@@ -270,7 +279,16 @@ mod kicker {
     }
 
     impl WakeBlock {
+        /// A model has no descriptors: the worker, which asks for one, is built but never run.
+        pub(crate) fn kick_fd(
+            &'static self,
+            _: impl FnOnce() -> io::Result<OwnedFd>,
+        ) -> io::Result<BorrowedFd<'static>> {
+            Err(io::ErrorKind::Unsupported.into())
+        }
+
         /// Waits for a kick, as a read of the eventfd would.
+        #[cfg(test)]
         pub(crate) fn wait_for_kick(&self) {
             self.kicker.0.wait();
         }

@@ -6,7 +6,10 @@
 //! A buffer is touched by the kernel from when it is provided until a completion names it, and
 //! by its [`RingBuf`] from then until it is provided again. The memory is unregistered before it
 //! is unmapped, and every operation in flight on the group holds the group.
-#![allow(unsafe_code, reason = "reads what the kernel wrote into the ring's buffers")]
+#![allow(
+    unsafe_code,
+    reason = "reads what the kernel wrote into the ring's buffers"
+)]
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
@@ -96,7 +99,9 @@ impl BufRing {
             unannounced: Cell::new(false),
             starved: RefCell::default(),
         };
-        Ok(Self { group: Rc::new(group) })
+        Ok(Self {
+            group: Rc::new(group),
+        })
     }
 
     /// Returns how many bytes a buffer holds.
@@ -133,7 +138,9 @@ impl Drop for RingBuf {
 
 impl std::fmt::Debug for RingBuf {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("RingBuf").field("len", &self.len).finish_non_exhaustive()
+        f.debug_struct("RingBuf")
+            .field("len", &self.len)
+            .finish_non_exhaustive()
     }
 }
 
@@ -146,9 +153,19 @@ pub struct RecvStream {
 }
 
 impl RecvStream {
+    #[track_caller]
     pub(super) fn new(stream: &Stream, ring: &BufRing) -> Self {
+        // Another worker's ring has another group under the same number.
+        assert!(
+            Rc::ptr_eq(&stream.core, &ring.group.core),
+            "a stream receives into a buffer ring of its own worker only"
+        );
         let memory = GroupUse::new(Rc::clone(&ring.group), stream.fd.clone());
-        Self { recv: stream.core.multishot(RecvMulti::new(), memory), armed_at: 0, ended: false }
+        Self {
+            recv: stream.core.multishot(RecvMulti::new(), memory),
+            armed_at: 0,
+            ended: false,
+        }
     }
 
     /// Waits for the next bytes. `None` is the end of the stream.
@@ -177,7 +194,9 @@ impl RecvStream {
             if !self.recv.is_armed() {
                 self.armed_at = self.recv.memory().group.provided.get();
             }
-            let Poll::Ready(outcome) = self.recv.poll_next(cx) else { return Poll::Pending };
+            let Poll::Ready(outcome) = self.recv.poll_next(cx) else {
+                return Poll::Pending;
+            };
             let Some(outcome) = outcome else {
                 self.ended = true;
                 return Poll::Ready(None);
@@ -197,7 +216,11 @@ impl RecvStream {
         match (outcome.into_result(), buffer_id(outcome)) {
             (Ok(len), Some(id)) if len > 0 => {
                 let group = Rc::clone(&self.recv.memory().group);
-                Poll::Ready(Some(Ok(RingBuf { group, id, len: len as usize })))
+                Poll::Ready(Some(Ok(RingBuf {
+                    group,
+                    id,
+                    len: len as usize,
+                })))
             }
             (Ok(_), id) => {
                 if let Some(id) = id {
@@ -217,6 +240,8 @@ impl RecvStream {
 
 impl std::fmt::Debug for RecvStream {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("RecvStream").field("ended", &self.ended).finish_non_exhaustive()
+        f.debug_struct("RecvStream")
+            .field("ended", &self.ended)
+            .finish_non_exhaustive()
     }
 }

@@ -7,9 +7,9 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 
 use crate::driver::Multishot;
+use crate::op::SharedFd;
 use crate::op::fd;
 use crate::op::kinds::accept::Accept;
-use crate::op::SharedFd;
 use crate::worker::Core;
 
 use super::stream::Stream;
@@ -22,11 +22,17 @@ pub(crate) struct Listener {
 
 impl Listener {
     pub(super) fn new(core: &Rc<Core>, fd: OwnedFd) -> Self {
-        Self { core: Rc::clone(core), fd: SharedFd::new(fd) }
+        Self {
+            core: Rc::clone(core),
+            fd: SharedFd::new(fd),
+        }
     }
 
     pub(super) async fn accept(&self) -> io::Result<Stream> {
-        let fd = self.core.op(Accept { multishot: false }, self.fd.clone()).await?;
+        let fd = self
+            .core
+            .op(Accept { multishot: false }, self.fd.clone())
+            .await?;
         Ok(Stream::new(&self.core, fd))
     }
 
@@ -89,7 +95,9 @@ impl<S: From<Accepted>> Incoming<S> {
 
 impl<S> std::fmt::Debug for Incoming<S> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Incoming").field("accept", &self.accept).finish_non_exhaustive()
+        f.debug_struct("Incoming")
+            .field("accept", &self.accept)
+            .finish_non_exhaustive()
     }
 }
 

@@ -15,11 +15,7 @@ use crate::sys::sendfile::{is_resident, sendfile};
 /// Most bytes of one sendfile(2), which runs on the worker's core.
 const CHUNK_MAX: u64 = 1024 * 1024;
 
-pub(super) async fn send_file(
-    stream: &Stream,
-    file: &File,
-    range: Range<u64>,
-) -> io::Result<u64> {
+pub(super) async fn send_file(stream: &Stream, file: &File, range: Range<u64>) -> io::Result<u64> {
     let mut at = range.start;
     while at < range.end {
         let len = (range.end - at).min(CHUNK_MAX);
@@ -43,12 +39,7 @@ fn as_fd(file: &File) -> std::os::fd::BorrowedFd<'_> {
     std::os::fd::AsFd::as_fd(file)
 }
 
-async fn send_resident(
-    stream: &Stream,
-    file: &File,
-    at: u64,
-    len: u64,
-) -> io::Result<u64> {
+async fn send_resident(stream: &Stream, file: &File, at: u64, len: u64) -> io::Result<u64> {
     let len = usize::try_from(len).expect("at most CHUNK_MAX");
     loop {
         let socket = std::os::fd::AsFd::as_fd(&stream.fd);
@@ -73,12 +64,7 @@ async fn writable(stream: &Stream) -> io::Result<()> {
     stream.core.op(Poll::new(events), socket).await.map(drop)
 }
 
-async fn send_copied(
-    stream: &Stream,
-    file: &File,
-    at: u64,
-    len: u64,
-) -> io::Result<u64> {
+async fn send_copied(stream: &Stream, file: &File, at: u64, len: u64) -> io::Result<u64> {
     let pool = Rc::clone(stream.core.pool()?);
     let buf = std::future::poll_fn(|cx| pool.poll_get(cx)).await;
     let want = usize::try_from(len).unwrap_or(usize::MAX);

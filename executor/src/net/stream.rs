@@ -27,7 +27,10 @@ pub(crate) struct Stream {
 
 impl Stream {
     pub(super) fn new(core: &Rc<Core>, fd: OwnedFd) -> Self {
-        Self { core: Rc::clone(core), fd: SharedFd::new(fd) }
+        Self {
+            core: Rc::clone(core),
+            fd: SharedFd::new(fd),
+        }
     }
 
     pub(super) async fn connect(
@@ -36,16 +39,27 @@ impl Stream {
         addr: SockAddr,
     ) -> io::Result<Self> {
         let stream = Self::new(core, socket.into());
-        core.op(kinds::connect::Connect, (Box::new(addr), stream.fd.clone())).await?;
+        core.op(kinds::connect::Connect, (Box::new(addr), stream.fd.clone()))
+            .await?;
+        // Only now: a connect on a non-blocking socket would not wait for room in the backlog.
+        socket2::SockRef::from(&stream.fd).set_nonblocking(true)?;
         Ok(stream)
     }
 
     pub(super) fn recv<B: IoBufMut>(&self, buf: B) -> Recv<B> {
-        Recv { op: self.core.op(kinds::recv::Recv::new(), (buf, self.fd.clone())) }
+        Recv {
+            op: self
+                .core
+                .op(kinds::recv::Recv::new(), (buf, self.fd.clone())),
+        }
     }
 
     pub(super) fn send<B: IoBuf>(&self, buf: B, skip: usize) -> Send<B> {
-        Send { op: self.core.op(kinds::send::Send::new(false, skip), (buf, self.fd.clone())) }
+        Send {
+            op: self
+                .core
+                .op(kinds::send::Send::new(false, skip), (buf, self.fd.clone())),
+        }
     }
 
     pub(super) async fn send_all<B: IoBuf>(&self, mut buf: B) -> BufResult<(), B> {
@@ -65,11 +79,13 @@ impl Stream {
         (Ok(()), buf)
     }
 
-    pub(super) async fn send_vectored<B: IoBuf>(
-        &self,
-        bufs: Vec<B>,
-    ) -> BufResult<usize, Vec<B>> {
-        self.core.op(SendVectored::new(false, 0), Segments::new(bufs, self.fd.clone())).await
+    pub(super) async fn send_vectored<B: IoBuf>(&self, bufs: Vec<B>) -> BufResult<usize, Vec<B>> {
+        self.core
+            .op(
+                SendVectored::new(false, 0),
+                Segments::new(bufs, self.fd.clone()),
+            )
+            .await
     }
 
     pub(super) async fn send_vectored_all<B: IoBuf>(
@@ -93,7 +109,9 @@ impl Stream {
     }
 
     pub(super) async fn shutdown(&self, how: net::Shutdown) -> io::Result<()> {
-        self.core.op(kinds::shutdown::Shutdown(how), self.fd.clone()).await
+        self.core
+            .op(kinds::shutdown::Shutdown(how), self.fd.clone())
+            .await
     }
 
     pub(super) async fn close(self) -> io::Result<()> {
@@ -157,8 +175,13 @@ macro_rules! stream_methods {
             }
 
             /// Receives continuously into the buffers of `ring`, one completion after another
-            /// (Linux 6.0).
+            /// (Linux 6.0). What has arrived and was not taken is lost when the result is dropped.
+            ///
+            /// # Panics
+            ///
+            /// Panics when `ring` was made on another worker than the stream.
             #[must_use]
+            #[track_caller]
             pub fn recv_stream(&self, ring: &BufRing) -> RecvStream {
                 RecvStream::new(&self.stream, ring)
             }
@@ -198,10 +221,7 @@ macro_rules! stream_methods {
             /// # Cancel safety
             ///
             /// As [`send`](Self::send).
-            pub async fn send_vectored<B: IoBuf>(
-                &self,
-                bufs: Vec<B>,
-            ) -> BufResult<usize, Vec<B>> {
+            pub async fn send_vectored<B: IoBuf>(&self, bufs: Vec<B>) -> BufResult<usize, Vec<B>> {
                 self.stream.send_vectored(bufs).await
             }
 
@@ -214,10 +234,7 @@ macro_rules! stream_methods {
             /// # Cancel safety
             ///
             /// Dropping the future leaves a part sent.
-            pub async fn send_vectored_all<B: IoBuf>(
-                &self,
-                bufs: Vec<B>,
-            ) -> BufResult<(), Vec<B>> {
+            pub async fn send_vectored_all<B: IoBuf>(&self, bufs: Vec<B>) -> BufResult<(), Vec<B>> {
                 self.stream.send_vectored_all(bufs).await
             }
 
@@ -230,7 +247,9 @@ macro_rules! stream_methods {
             ///
             /// # Errors
             ///
-            /// Those of sendfile(2), read(2) and send(2), after a part may have been sent.
+            /// Those of sendfile(2), read(2) and send(2), after a part may have been sent. A closed
+            /// peer is `BrokenPipe`; on a thread that is not an executor's, in a process that
+            /// neither ignores nor blocks `SIGPIPE` (Rust's runtime ignores it), also that signal.
             ///
             /// # Cancel safety
             ///

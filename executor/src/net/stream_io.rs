@@ -126,6 +126,19 @@ impl<S: StreamSocket> StreamIo<S> {
         }
     }
 
+    /// Returns the write buffer once it has room.
+    fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<&mut Vec<u8>>> {
+        let has_room =
+            matches!(&self.write, WriteState::Buffered(bytes) if bytes.len() < BUFFER_LEN);
+        if !has_room {
+            ready!(self.poll_sent(cx))?;
+        }
+        let WriteState::Buffered(bytes) = &mut self.write else {
+            unreachable!("what was sent leaves an empty buffer")
+        };
+        Poll::Ready(Ok(bytes))
+    }
+
     fn poll_sent(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         loop {
             match std::mem::replace(&mut self.write, WriteState::Moved) {
@@ -170,6 +183,13 @@ impl<S: StreamSocket> StreamIo<S> {
     }
 }
 
+/// Copies as much of `buf` as there is room for, and returns how much.
+fn append(bytes: &mut Vec<u8>, buf: &[u8]) -> usize {
+    let count = buf.len().min(BUFFER_LEN - bytes.len());
+    bytes.extend_from_slice(&buf[..count]);
+    count
+}
+
 impl<S: StreamSocket> AsyncBufRead for StreamIo<S> {
     fn poll_fill_buf(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<&[u8]>> {
         let this = self.get_mut();
@@ -210,17 +230,17 @@ impl<S: StreamSocket> AsyncWrite for StreamIo<S> {
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
-        let this = self.get_mut();
-        let full = matches!(&this.write, WriteState::Buffered(bytes) if bytes.len() >= BUFFER_LEN);
-        if full || !matches!(this.write, WriteState::Buffered(_)) {
-            ready!(this.poll_sent(cx))?;
-        }
-        let WriteState::Buffered(bytes) = &mut this.write else {
-            unreachable!("what was sent leaves an empty buffer")
-        };
-        let count = buf.len().min(BUFFER_LEN - bytes.len());
-        bytes.extend_from_slice(&buf[..count]);
-        Poll::Ready(Ok(count))
+        let bytes = ready!(self.get_mut().poll_room(cx))?;
+        Poll::Ready(Ok(append(bytes, buf)))
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let bytes = ready!(self.get_mut().poll_room(cx))?;
+        Poll::Ready(Ok(bufs.iter().map(|buf| append(bytes, buf)).sum()))
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -230,7 +250,9 @@ impl<S: StreamSocket> AsyncWrite for StreamIo<S> {
     fn poll_close(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         ready!(this.poll_sent(cx))?;
-        let shutdown = this.shutdown.get_or_insert_with(|| this.stream.start_shutdown());
+        let shutdown = this
+            .shutdown
+            .get_or_insert_with(|| this.stream.start_shutdown());
         let result = ready!(shutdown.as_mut().poll(cx));
         this.shutdown = None;
         Poll::Ready(result)
@@ -239,6 +261,8 @@ impl<S: StreamSocket> AsyncWrite for StreamIo<S> {
 
 impl<S: std::fmt::Debug> std::fmt::Debug for StreamIo<S> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("StreamIo").field("stream", &self.stream).finish_non_exhaustive()
+        f.debug_struct("StreamIo")
+            .field("stream", &self.stream)
+            .finish_non_exhaustive()
     }
 }

@@ -75,7 +75,9 @@ impl TcpListenerOptions {
         for addr in addr.to_socket_addrs()? {
             match self.bind_one(addr) {
                 Ok(socket) => {
-                    return Ok(TcpListener { listener: Listener::new(&core, socket.into()) });
+                    return Ok(TcpListener {
+                        listener: Listener::new(&core, socket.into()),
+                    });
                 }
                 Err(error) => last = error,
             }
@@ -111,7 +113,10 @@ impl TcpListener {
     /// Makes options to bind with.
     #[must_use]
     pub fn options() -> TcpListenerOptions {
-        TcpListenerOptions { reuse_port: false, backlog: 1024 }
+        TcpListenerOptions {
+            reuse_port: false,
+            backlog: 1024,
+        }
     }
 
     /// Takes over a listener of the standard library, on the current worker.
@@ -122,7 +127,9 @@ impl TcpListener {
     #[must_use]
     #[track_caller]
     pub fn from_std(listener: net::TcpListener) -> Self {
-        Self { listener: Listener::new(&context::current(), listener.into()) }
+        Self {
+            listener: Listener::new(&context::current(), listener.into()),
+        }
     }
 
     /// Returns the address that the listener is bound to.
@@ -144,7 +151,10 @@ impl TcpListener {
     ///
     /// A connection that is accepted after the future was dropped is closed.
     pub async fn accept(&self) -> io::Result<TcpStream> {
-        self.listener.accept().await.map(|stream| TcpStream { stream })
+        self.listener
+            .accept()
+            .await
+            .map(|stream| TcpStream { stream })
     }
 
     /// Accepts connections continuously.
@@ -162,7 +172,9 @@ impl AsFd for TcpListener {
 
 impl std::fmt::Debug for TcpListener {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("TcpListener").field("fd", &self.listener.fd.raw()).finish_non_exhaustive()
+        f.debug_struct("TcpListener")
+            .field("fd", &self.listener.fd.raw())
+            .finish_non_exhaustive()
     }
 }
 
@@ -188,7 +200,7 @@ impl TcpStream {
     /// Dropping the future closes the socket.
     pub async fn connect(addr: SocketAddr) -> io::Result<Self> {
         let core = context::current();
-        let kind = Type::STREAM.cloexec().nonblocking();
+        let kind = Type::STREAM.cloexec();
         let socket = Socket::new(Domain::for_address(addr), kind, None)?;
         let stream = Stream::connect(&core, socket, addr.into()).await?;
         Ok(Self { stream })
@@ -206,7 +218,9 @@ impl TcpStream {
     #[track_caller]
     pub fn from_std(stream: net::TcpStream) -> io::Result<Self> {
         stream.set_nonblocking(true)?;
-        Ok(Self { stream: Stream::new(&context::current(), stream.into()) })
+        Ok(Self {
+            stream: Stream::new(&context::current(), stream.into()),
+        })
     }
 
     /// Returns the address of the other side.
@@ -246,5 +260,6 @@ impl From<Accepted> for TcpStream {
 stream_methods!(TcpStream);
 
 fn socket_addr(addr: socket2::SockAddr) -> io::Result<SocketAddr> {
-    addr.as_socket().ok_or_else(|| io::Error::other("the socket is not an IP socket"))
+    addr.as_socket()
+        .ok_or_else(|| io::Error::other("the socket is not an IP socket"))
 }

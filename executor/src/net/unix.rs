@@ -44,7 +44,9 @@ impl UnixListener {
     #[must_use]
     #[track_caller]
     pub fn from_std(listener: std_unix::UnixListener) -> Self {
-        Self { listener: Listener::new(&context::current(), listener.into()) }
+        Self {
+            listener: Listener::new(&context::current(), listener.into()),
+        }
     }
 
     /// Accepts one connection.
@@ -57,7 +59,10 @@ impl UnixListener {
     ///
     /// A connection that is accepted after the future was dropped is closed.
     pub async fn accept(&self) -> io::Result<UnixStream> {
-        self.listener.accept().await.map(|stream| UnixStream { stream })
+        self.listener
+            .accept()
+            .await
+            .map(|stream| UnixStream { stream })
     }
 
     /// Accepts connections continuously.
@@ -75,7 +80,9 @@ impl AsFd for UnixListener {
 
 impl std::fmt::Debug for UnixListener {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("UnixListener").field("fd", &self.listener.fd.raw()).finish_non_exhaustive()
+        f.debug_struct("UnixListener")
+            .field("fd", &self.listener.fd.raw())
+            .finish_non_exhaustive()
     }
 }
 
@@ -101,7 +108,7 @@ impl UnixStream {
     /// Dropping the future closes the socket.
     pub async fn connect(path: impl AsRef<Path>) -> io::Result<Self> {
         let core = context::current();
-        let socket = Socket::new(Domain::UNIX, Type::STREAM.cloexec().nonblocking(), None)?;
+        let socket = Socket::new(Domain::UNIX, Type::STREAM.cloexec(), None)?;
         let stream = Stream::connect(&core, socket, SockAddr::unix(path)?).await?;
         Ok(Self { stream })
     }
@@ -133,7 +140,9 @@ impl UnixStream {
     #[track_caller]
     pub fn from_std(stream: std_unix::UnixStream) -> io::Result<Self> {
         stream.set_nonblocking(true)?;
-        Ok(Self { stream: Stream::new(&context::current(), stream.into()) })
+        Ok(Self {
+            stream: Stream::new(&context::current(), stream.into()),
+        })
     }
 }
 

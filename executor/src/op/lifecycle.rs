@@ -73,7 +73,10 @@ mod tests {
         assert_eq!(Lifecycle::Completed.ignored().1, Action::Free);
         let (ignored, action) = Lifecycle::Submitted.ignored();
         assert_eq!((ignored, action), (Lifecycle::Ignored, Action::Cancel));
-        assert_eq!(ignored.completed(false), (Lifecycle::Ignored, Action::Dispose));
+        assert_eq!(
+            ignored.completed(false),
+            (Lifecycle::Ignored, Action::Dispose)
+        );
         assert_eq!(ignored.completed(true).1, Action::Free);
     }
 
@@ -81,7 +84,10 @@ mod tests {
     fn a_multishot_operation_stays_submitted_until_its_last_completion() {
         let (state, action) = Lifecycle::Queued.pushed().completed(false);
         assert_eq!((state, action), (Lifecycle::Submitted, Action::Deliver));
-        assert_eq!(state.completed(true), (Lifecycle::Completed, Action::Deliver));
+        assert_eq!(
+            state.completed(true),
+            (Lifecycle::Completed, Action::Deliver)
+        );
     }
 
     #[test]

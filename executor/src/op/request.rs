@@ -16,19 +16,51 @@ pub(crate) fn request_len(len: usize) -> u32 {
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Request {
     /// read(2) at an offset; into registered memory when `fixed` names it.
-    Read { fd: RawFd, ptr: *mut u8, len: u32, offset: u64, fixed: Option<u16> },
+    Read {
+        fd: RawFd,
+        ptr: *mut u8,
+        len: u32,
+        offset: u64,
+        fixed: Option<u16>,
+    },
     /// write(2) at an offset; from registered memory when `fixed` names it.
-    Write { fd: RawFd, ptr: *const u8, len: u32, offset: u64, fixed: Option<u16> },
+    Write {
+        fd: RawFd,
+        ptr: *const u8,
+        len: u32,
+        offset: u64,
+        fixed: Option<u16>,
+    },
     /// preadv(2). `len` is the sum of the segments.
-    Readv { fd: RawFd, iovecs: *const libc::iovec, count: u32, offset: u64, len: u64 },
+    Readv {
+        fd: RawFd,
+        iovecs: *const libc::iovec,
+        count: u32,
+        offset: u64,
+        len: u64,
+    },
     /// pwritev(2).
-    Writev { fd: RawFd, iovecs: *const libc::iovec, count: u32, offset: u64 },
+    Writev {
+        fd: RawFd,
+        iovecs: *const libc::iovec,
+        count: u32,
+        offset: u64,
+    },
     /// fsync(2), or fdatasync(2).
     Fsync { fd: RawFd, data_only: bool },
     /// posix_fadvise(2).
-    Fadvise { fd: RawFd, offset: u64, len: u32, advice: i32 },
+    Fadvise {
+        fd: RawFd,
+        offset: u64,
+        len: u32,
+        advice: i32,
+    },
     /// openat2(2). Yields a descriptor.
-    Open { dir: RawFd, path: *const libc::c_char, how: *const libc::open_how },
+    Open {
+        dir: RawFd,
+        path: *const libc::c_char,
+        how: *const libc::open_how,
+    },
     /// statx(2).
     Statx {
         dir: RawFd,
@@ -40,17 +72,39 @@ pub(crate) enum Request {
     /// close(2).
     Close { fd: RawFd },
     /// accept4(2), once or until it is cancelled. Yields descriptors.
-    Accept { fd: RawFd, flags: i32, multishot: bool },
+    Accept {
+        fd: RawFd,
+        flags: i32,
+        multishot: bool,
+    },
     /// connect(2).
-    Connect { fd: RawFd, addr: *const libc::sockaddr, len: libc::socklen_t },
+    Connect {
+        fd: RawFd,
+        addr: *const libc::sockaddr,
+        len: libc::socklen_t,
+    },
     /// recv(2).
-    Recv { fd: RawFd, ptr: *mut u8, len: u32, flags: i32 },
+    Recv {
+        fd: RawFd,
+        ptr: *mut u8,
+        len: u32,
+        flags: i32,
+    },
     /// recv(2) into provided buffers until it is cancelled.
     RecvMulti { fd: RawFd, group: u16 },
     /// send(2).
-    Send { fd: RawFd, ptr: *const u8, len: u32, flags: i32 },
+    Send {
+        fd: RawFd,
+        ptr: *const u8,
+        len: u32,
+        flags: i32,
+    },
     /// sendmsg(2).
-    SendMsg { fd: RawFd, msg: *const libc::msghdr, flags: u32 },
+    SendMsg {
+        fd: RawFd,
+        msg: *const libc::msghdr,
+        flags: u32,
+    },
     /// shutdown(2).
     Shutdown { fd: RawFd, how: i32 },
     /// poll(2) for one event.
@@ -65,6 +119,41 @@ impl Request {
             Self::Read { len, .. } => len.into(),
             Self::Readv { len, .. } => len,
             _ => 0,
+        }
+    }
+}
+
+/// Names the line in which an operation waits for its turn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum LaneId {
+    /// Operations that end by themselves.
+    Prompt,
+    /// Operations that wait for a peer.
+    Peer,
+}
+
+impl LaneId {
+    pub(crate) const ALL: [Self; 2] = [Self::Prompt, Self::Peer];
+
+    pub(crate) fn of(request: &Request) -> Self {
+        match request {
+            Request::Accept { .. }
+            | Request::Connect { .. }
+            | Request::Recv { .. }
+            | Request::RecvMulti { .. }
+            | Request::Send { .. }
+            | Request::SendMsg { .. }
+            | Request::Poll { .. } => Self::Peer,
+            Request::Read { .. }
+            | Request::Write { .. }
+            | Request::Readv { .. }
+            | Request::Writev { .. }
+            | Request::Fsync { .. }
+            | Request::Fadvise { .. }
+            | Request::Open { .. }
+            | Request::Statx { .. }
+            | Request::Close { .. }
+            | Request::Shutdown { .. } => Self::Prompt,
         }
     }
 }

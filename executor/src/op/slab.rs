@@ -7,6 +7,7 @@ use std::task::Waker;
 use slab::Slab;
 
 use super::lifecycle::Lifecycle;
+use super::request::LaneId;
 use super::{Dispose, Outcome};
 use crate::buf::Erased;
 
@@ -81,6 +82,8 @@ pub(crate) struct Slot {
     pub(crate) lifecycle: Lifecycle,
     /// A multishot operation whose cancel has been sent because its ready queue is full.
     pub(crate) paused: bool,
+    /// The line that the operation waited in and is charged to.
+    pub(crate) lane: LaneId,
     pub(crate) waker: Option<Waker>,
     pub(crate) results: Results,
     pub(crate) memory: Erased,
@@ -93,6 +96,7 @@ impl Slot {
             generation: 0,
             lifecycle: Lifecycle::Queued,
             paused: false,
+            lane: LaneId::Prompt,
             waker: None,
             results,
             memory,
@@ -110,7 +114,10 @@ impl Slot {
 
     /// Takes the memory out, for the output that is made of it.
     pub(crate) fn into_memory<T: 'static>(mut self) -> T {
-        debug_assert!(!self.lifecycle.is_in_flight(), "the backend may still touch the memory");
+        debug_assert!(
+            !self.lifecycle.is_in_flight(),
+            "the backend may still touch the memory"
+        );
         let empty = Erased::new(());
         self.dispose = |_, _| {};
         std::mem::replace(&mut self.memory, empty).take()
@@ -151,7 +158,9 @@ impl OpSlab {
     }
 
     pub(crate) fn get_mut(&mut self, key: OpKey) -> Option<&mut Slot> {
-        self.slots.get_mut(key.slot()).filter(|slot| slot.generation == key.generation())
+        self.slots
+            .get_mut(key.slot())
+            .filter(|slot| slot.generation == key.generation())
     }
 
     pub(crate) fn remove(&mut self, key: OpKey) -> Option<Slot> {
@@ -165,6 +174,17 @@ impl OpSlab {
 
     pub(crate) fn high_water(&self) -> usize {
         self.high_water
+    }
+
+    /// Forgets the slots whose memory the backend may touch, for ever, and hands out who waits
+    /// for them.
+    pub(crate) fn leak_in_flight(&mut self, wakers: &mut Vec<Waker>) {
+        for key in self.in_flight() {
+            if let Some(mut slot) = self.remove(key) {
+                wakers.extend(slot.waker.take());
+                std::mem::forget(slot);
+            }
+        }
     }
 
     /// Lists the operations whose memory the backend may touch.
@@ -199,7 +219,10 @@ mod tests {
 
     #[test]
     fn generations_wrap_below_the_control_bit() {
-        let mut slab = OpSlab { generation: u32::MAX >> 1, ..OpSlab::default() };
+        let mut slab = OpSlab {
+            generation: u32::MAX >> 1,
+            ..OpSlab::default()
+        };
         let last = slab.insert(slot());
         assert_eq!(last.user_data() & CONTROL, 0);
         let next = slab.insert(slot());

@@ -104,7 +104,10 @@ impl Ring {
     pub(crate) fn pending(&mut self) -> Pending {
         let ready = !self.inner.completion().is_empty();
         let queue = self.inner.submission();
-        Pending { ready, deferred: queue.taskrun() || queue.cq_overflow() }
+        Pending {
+            ready,
+            deferred: queue.taskrun() || queue.cq_overflow(),
+        }
     }
 
     pub(crate) fn cq_overflowed(&mut self) -> bool {
@@ -198,7 +201,9 @@ impl AsRawFd for Ring {
 
 impl std::fmt::Debug for Ring {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Ring").field("rung", &self.rung).finish_non_exhaustive()
+        f.debug_struct("Ring")
+            .field("rung", &self.rung)
+            .finish_non_exhaustive()
     }
 }
 
@@ -255,7 +260,10 @@ mod tests {
         ring.enter(Wait::No).unwrap();
         let mut cqes = Vec::with_capacity(8);
         assert_eq!(ring.reap(&mut cqes), 2);
-        assert_eq!(cqes.iter().map(|cqe| cqe.user_data).collect::<Vec<_>>(), [0, 1]);
+        assert_eq!(
+            cqes.iter().map(|cqe| cqe.user_data).collect::<Vec<_>>(),
+            [0, 1]
+        );
     }
 
     #[test]
@@ -268,7 +276,12 @@ mod tests {
         }
         assert!(ring.cq_overflowed());
         let mut seen = Vec::new();
-        while ring.pending() != (Pending { ready: false, deferred: false }) {
+        while ring.pending()
+            != (Pending {
+                ready: false,
+                deferred: false,
+            })
+        {
             let mut cqes = Vec::with_capacity(3);
             ring.reap(&mut cqes);
             seen.extend(cqes.iter().map(|cqe| cqe.user_data));
@@ -281,7 +294,8 @@ mod tests {
     fn a_wait_ends_at_its_timeout() {
         let mut ring = Ring::open(&Config::new()).unwrap();
         let start = std::time::Instant::now();
-        ring.enter(Wait::Timeout(Duration::from_millis(20))).unwrap();
+        ring.enter(Wait::Timeout(Duration::from_millis(20)))
+            .unwrap();
         assert!(start.elapsed() >= Duration::from_millis(20));
     }
 

@@ -32,15 +32,26 @@ pub enum Rung {
 }
 
 impl Rung {
-    pub(crate) const LADDER: [Self; 5] =
-        [Self::DeferNoSqArray, Self::Defer, Self::CoopSingleIssuer, Self::Coop, Self::Plain];
+    pub(crate) const LADDER: [Self; 5] = [
+        Self::DeferNoSqArray,
+        Self::Defer,
+        Self::CoopSingleIssuer,
+        Self::Coop,
+        Self::Plain,
+    ];
 
     fn build(self, config: &Config) -> io::Result<IoUring> {
         let mut builder = IoUring::builder();
-        builder.dontfork().setup_cqsize(config.cq_entries).setup_clamp();
+        builder
+            .dontfork()
+            .setup_cqsize(config.cq_entries)
+            .setup_clamp();
         match self {
             Self::DeferNoSqArray => {
-                builder.setup_single_issuer().setup_defer_taskrun().setup_no_sqarray();
+                builder
+                    .setup_single_issuer()
+                    .setup_defer_taskrun()
+                    .setup_no_sqarray();
                 builder.setup_taskrun_flag().setup_submit_all();
             }
             Self::Defer => {
@@ -52,7 +63,10 @@ impl Rung {
                 builder.setup_taskrun_flag().setup_submit_all();
             }
             Self::Coop => {
-                builder.setup_coop_taskrun().setup_taskrun_flag().setup_submit_all();
+                builder
+                    .setup_coop_taskrun()
+                    .setup_taskrun_flag()
+                    .setup_submit_all();
             }
             Self::Plain => {}
         }
@@ -83,7 +97,12 @@ impl Ring {
         require_features(&inner)?;
         require_opcodes(&inner)?;
         let no_iowait = inner.params().is_feature_no_iowait();
-        let mut ring = Self { inner, rung, no_iowait, _not_send: PhantomData };
+        let mut ring = Self {
+            inner,
+            rung,
+            no_iowait,
+            _not_send: PhantomData,
+        };
         ring.limit_helpers(config);
         ring.round_trip()?;
         Ok(ring)
@@ -108,7 +127,9 @@ impl Ring {
         // SAFETY: a no-op refers to nothing.
         let pushed = unsafe { self.inner.submission().push(&nop.0) };
         if pushed.is_err() {
-            return Err(SetupError::Unsupported { what: "a submission queue with room".into() });
+            return Err(SetupError::Unsupported {
+                what: "a submission queue with room".into(),
+            });
         }
         let mut cqes = Vec::with_capacity(1);
         while self.reap(&mut cqes) == 0 {
@@ -118,7 +139,9 @@ impl Ring {
         if cqes[0].user_data == PROBE && cqes[0].result == 0 {
             Ok(())
         } else {
-            Err(SetupError::Unsupported { what: format!("a no-op: it answered {:?}", cqes[0]) })
+            Err(SetupError::Unsupported {
+                what: format!("a no-op: it answered {:?}", cqes[0]),
+            })
         }
     }
 }
@@ -133,14 +156,20 @@ fn climb(config: &Config) -> Result<(IoUring, Rung), SetupError> {
             Err(error) => return Err(SetupError::from_io("io_uring_setup", error)),
         }
     }
-    Err(SetupError::System { call: "io_uring_setup on every rung of the ladder", source: last })
+    Err(SetupError::System {
+        call: "io_uring_setup on every rung of the ladder",
+        source: last,
+    })
 }
 
 fn require_features(ring: &IoUring) -> Result<(), SetupError> {
     let params = ring.params();
     let required = [
         ("IORING_FEAT_NODROP", params.is_feature_nodrop()),
-        ("IORING_FEAT_SUBMIT_STABLE", params.is_feature_submit_stable()),
+        (
+            "IORING_FEAT_SUBMIT_STABLE",
+            params.is_feature_submit_stable(),
+        ),
         ("IORING_FEAT_EXT_ARG", params.is_feature_ext_arg()),
         ("IORING_FEAT_FAST_POLL", params.is_feature_fast_poll()),
     ];
@@ -173,8 +202,13 @@ fn require_opcodes(ring: &IoUring) -> Result<(), SetupError> {
     ring.submitter()
         .register_probe(&mut probe)
         .map_err(|error| SetupError::from_io("io_uring_register", error))?;
-    match REQUIRED.into_iter().find(|(_, code)| !probe.is_supported(*code)) {
-        Some((name, _)) => Err(SetupError::Unsupported { what: format!("IORING_OP_{name}") }),
+    match REQUIRED
+        .into_iter()
+        .find(|(_, code)| !probe.is_supported(*code))
+    {
+        Some((name, _)) => Err(SetupError::Unsupported {
+            what: format!("IORING_OP_{name}"),
+        }),
         None => Ok(()),
     }
 }

@@ -18,7 +18,9 @@ impl Sqe {
 
 impl std::fmt::Debug for Sqe {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Sqe").field("opcode", &self.0.get_opcode()).finish_non_exhaustive()
+        f.debug_struct("Sqe")
+            .field("opcode", &self.0.get_opcode())
+            .finish_non_exhaustive()
     }
 }
 
@@ -32,52 +34,61 @@ fn position(offset: u64) -> u64 {
     offset.min(u64::MAX - 1)
 }
 
-pub(crate) fn read(fd: RawFd, ptr: *mut u8, len: u32, offset: u64) -> Sqe {
-    Sqe(opcode::Read::new(types::Fd(fd), ptr, len).offset(position(offset)).build())
+/// Reads, into registered memory when `fixed` names it.
+pub(crate) fn read(fd: RawFd, ptr: *mut u8, len: u32, offset: u64, fixed: Option<u16>) -> Sqe {
+    let fd = types::Fd(fd);
+    Sqe(match fixed {
+        None => opcode::Read::new(fd, ptr, len)
+            .offset(position(offset))
+            .build(),
+        Some(index) => opcode::ReadFixed::new(fd, ptr, len, index)
+            .offset(position(offset))
+            .build(),
+    })
 }
 
-pub(crate) fn read_fixed(fd: RawFd, ptr: *mut u8, len: u32, offset: u64, buf_index: u16) -> Sqe {
-    Sqe(opcode::ReadFixed::new(types::Fd(fd), ptr, len, buf_index).offset(position(offset)).build())
-}
-
-pub(crate) fn write(fd: RawFd, ptr: *const u8, len: u32, offset: u64) -> Sqe {
-    Sqe(opcode::Write::new(types::Fd(fd), ptr, len).offset(position(offset)).build())
-}
-
-pub(crate) fn write_fixed(
-    fd: RawFd,
-    ptr: *const u8,
-    len: u32,
-    offset: u64,
-    buf_index: u16,
-) -> Sqe {
-    Sqe(opcode::WriteFixed::new(types::Fd(fd), ptr, len, buf_index).offset(position(offset)).build())
+/// Writes, from registered memory when `fixed` names it.
+pub(crate) fn write(fd: RawFd, ptr: *const u8, len: u32, offset: u64, fixed: Option<u16>) -> Sqe {
+    let fd = types::Fd(fd);
+    Sqe(match fixed {
+        None => opcode::Write::new(fd, ptr, len)
+            .offset(position(offset))
+            .build(),
+        Some(index) => opcode::WriteFixed::new(fd, ptr, len, index)
+            .offset(position(offset))
+            .build(),
+    })
 }
 
 pub(crate) fn readv(fd: RawFd, iovecs: *const libc::iovec, count: u32, offset: u64) -> Sqe {
-    Sqe(opcode::Readv::new(types::Fd(fd), iovecs, count).offset(position(offset)).build())
+    Sqe(opcode::Readv::new(types::Fd(fd), iovecs, count)
+        .offset(position(offset))
+        .build())
 }
 
 pub(crate) fn writev(fd: RawFd, iovecs: *const libc::iovec, count: u32, offset: u64) -> Sqe {
-    Sqe(opcode::Writev::new(types::Fd(fd), iovecs, count).offset(position(offset)).build())
+    Sqe(opcode::Writev::new(types::Fd(fd), iovecs, count)
+        .offset(position(offset))
+        .build())
 }
 
 pub(crate) fn fsync(fd: RawFd, data_only: bool) -> Sqe {
-    let flags =
-        if data_only { types::FsyncFlags::DATASYNC } else { types::FsyncFlags::empty() };
+    let flags = if data_only {
+        types::FsyncFlags::DATASYNC
+    } else {
+        types::FsyncFlags::empty()
+    };
     Sqe(opcode::Fsync::new(types::Fd(fd)).flags(flags).build())
 }
 
 pub(crate) fn fadvise(fd: RawFd, offset: u64, len: u32, advice: i32) -> Sqe {
     let len = libc::off_t::from(len);
-    Sqe(opcode::Fadvise::new(types::Fd(fd), len, advice).offset(offset).build())
+    Sqe(opcode::Fadvise::new(types::Fd(fd), len, advice)
+        .offset(offset)
+        .build())
 }
 
-pub(crate) fn openat2(
-    dir: RawFd,
-    path: *const libc::c_char,
-    how: *const libc::open_how,
-) -> Sqe {
+pub(crate) fn openat2(dir: RawFd, path: *const libc::c_char, how: *const libc::open_how) -> Sqe {
     Sqe(opcode::OpenAt2::new(types::Fd(dir), path, how.cast()).build())
 }
 
@@ -88,20 +99,25 @@ pub(crate) fn statx(
     mask: u32,
     out: *mut libc::statx,
 ) -> Sqe {
-    Sqe(opcode::Statx::new(types::Fd(dir), path, out.cast()).flags(flags).mask(mask).build())
+    Sqe(opcode::Statx::new(types::Fd(dir), path, out.cast())
+        .flags(flags)
+        .mask(mask)
+        .build())
 }
 
 pub(crate) fn close(fd: RawFd) -> Sqe {
     Sqe(opcode::Close::new(types::Fd(fd)).build())
 }
 
-pub(crate) fn accept(fd: RawFd, flags: i32) -> Sqe {
-    let null = std::ptr::null_mut();
-    Sqe(opcode::Accept::new(types::Fd(fd), null, null.cast()).flags(flags).build())
-}
-
-pub(crate) fn accept_multi(fd: RawFd, flags: i32) -> Sqe {
-    Sqe(opcode::AcceptMulti::new(types::Fd(fd)).flags(flags).build())
+pub(crate) fn accept(fd: RawFd, flags: i32, multishot: bool) -> Sqe {
+    let (fd, null) = (types::Fd(fd), std::ptr::null_mut());
+    Sqe(if multishot {
+        opcode::AcceptMulti::new(fd).flags(flags).build()
+    } else {
+        opcode::Accept::new(fd, null, null.cast())
+            .flags(flags)
+            .build()
+    })
 }
 
 pub(crate) fn connect(fd: RawFd, addr: *const libc::sockaddr, len: libc::socklen_t) -> Sqe {
@@ -109,7 +125,9 @@ pub(crate) fn connect(fd: RawFd, addr: *const libc::sockaddr, len: libc::socklen
 }
 
 pub(crate) fn recv(fd: RawFd, ptr: *mut u8, len: u32, flags: i32) -> Sqe {
-    Sqe(opcode::Recv::new(types::Fd(fd), ptr, len).flags(flags).build())
+    Sqe(opcode::Recv::new(types::Fd(fd), ptr, len)
+        .flags(flags)
+        .build())
 }
 
 pub(crate) fn recv_multi(fd: RawFd, group: u16) -> Sqe {
@@ -117,11 +135,15 @@ pub(crate) fn recv_multi(fd: RawFd, group: u16) -> Sqe {
 }
 
 pub(crate) fn send(fd: RawFd, ptr: *const u8, len: u32, flags: i32) -> Sqe {
-    Sqe(opcode::Send::new(types::Fd(fd), ptr, len).flags(flags).build())
+    Sqe(opcode::Send::new(types::Fd(fd), ptr, len)
+        .flags(flags)
+        .build())
 }
 
 pub(crate) fn sendmsg(fd: RawFd, msg: *const libc::msghdr, flags: u32) -> Sqe {
-    Sqe(opcode::SendMsg::new(types::Fd(fd), msg).flags(flags).build())
+    Sqe(opcode::SendMsg::new(types::Fd(fd), msg)
+        .flags(flags)
+        .build())
 }
 
 pub(crate) fn shutdown(fd: RawFd, how: i32) -> Sqe {
@@ -129,7 +151,9 @@ pub(crate) fn shutdown(fd: RawFd, how: i32) -> Sqe {
 }
 
 pub(crate) fn poll(fd: RawFd, events: u32, multishot: bool) -> Sqe {
-    Sqe(opcode::PollAdd::new(types::Fd(fd), events).multi(multishot).build())
+    Sqe(opcode::PollAdd::new(types::Fd(fd), events)
+        .multi(multishot)
+        .build())
 }
 
 pub(crate) fn cancel(target: u64) -> Sqe {

@@ -22,7 +22,16 @@ pub(crate) fn result(value: i32) -> io::Result<u32> {
 
 /// Converts the return value of a libc call that reports through errno.
 pub(crate) fn check(value: libc::c_int) -> io::Result<libc::c_int> {
-    if value < 0 { Err(io::Error::last_os_error()) } else { Ok(value) }
+    if value < 0 {
+        Err(last_error())
+    } else {
+        Ok(value)
+    }
+}
+
+/// Returns the error of the call that has just failed.
+pub(crate) fn last_error() -> io::Error {
+    io::Error::last_os_error()
 }
 
 /// Takes the ownership of a descriptor that an operation has just made.
@@ -64,10 +73,6 @@ impl EventFd {
     pub(crate) fn as_fd(&self) -> BorrowedFd<'_> {
         std::os::fd::AsFd::as_fd(&self.0)
     }
-
-    pub(crate) fn raw(&self) -> RawFd {
-        self.0.as_raw_fd()
-    }
 }
 
 impl From<OwnedFd> for EventFd {
@@ -97,12 +102,29 @@ pub(crate) fn on_signal(signal: i32, sender: OwnedFd) -> io::Result<SigId> {
     unsafe { signal_hook_registry::register(signal, write) }
 }
 
+/// Keeps `SIGPIPE` from the calling thread: sendfile(2) raises it where send(2) can be told not to.
+pub(crate) fn block_sigpipe() {
+    // SAFETY: an all-zero signal set is a valid value to initialise.
+    let mut set: libc::sigset_t = unsafe { std::mem::zeroed() };
+    // SAFETY: `set` is a local signal set.
+    let _ = unsafe { libc::sigemptyset(&raw mut set) };
+    // SAFETY: as above; SIGPIPE is a signal number.
+    let _ = unsafe { libc::sigaddset(&raw mut set, libc::SIGPIPE) };
+    // SAFETY: `set` is initialised, and the old mask is not asked for.
+    let _ = unsafe { libc::pthread_sigmask(libc::SIG_BLOCK, &raw const set, std::ptr::null_mut()) };
+}
+
 /// Returns the soft limits of locked memory in bytes and of open files.
 pub(crate) fn limits() -> [Option<u64>; 2] {
     [libc::RLIMIT_MEMLOCK, libc::RLIMIT_NOFILE].map(|resource| {
-        let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+        let mut limit = libc::rlimit {
+            rlim_cur: 0,
+            rlim_max: 0,
+        };
         // SAFETY: `limit` is a valid rlimit for the duration of the call.
-        check(unsafe { libc::getrlimit(resource, &raw mut limit) }).ok().map(|_| limit.rlim_cur)
+        check(unsafe { libc::getrlimit(resource, &raw mut limit) })
+            .ok()
+            .map(|_| limit.rlim_cur)
     })
 }
 

@@ -3,7 +3,10 @@
 //! # Safety
 //!
 //! The calls touch only locals that outlive them.
-#![allow(unsafe_code, reason = "sendfile and cachestat have no safe wrapper in std")]
+#![allow(
+    unsafe_code,
+    reason = "sendfile and cachestat have no safe wrapper in std"
+)]
 
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
@@ -24,9 +27,8 @@ pub(crate) fn sendfile(
     let mut offset =
         libc::off_t::try_from(offset).map_err(|_| io::Error::from_raw_os_error(libc::EOVERFLOW))?;
     // SAFETY: `offset` is a local that outlives the call; the descriptors are borrowed for it.
-    let sent = unsafe {
-        libc::sendfile(socket.as_raw_fd(), file.as_raw_fd(), &raw mut offset, len)
-    };
+    let sent =
+        unsafe { libc::sendfile(socket.as_raw_fd(), file.as_raw_fd(), &raw mut offset, len) };
     usize::try_from(sent).map_err(|_| io::Error::last_os_error())
 }
 
@@ -53,7 +55,13 @@ pub(crate) fn is_resident(file: BorrowedFd<'_>, offset: u64, len: u64) -> Option
     let mut stat = Cachestat::default();
     // SAFETY: both structures are locals of the layout that cachestat(2) asks for.
     let answer = unsafe {
-        libc::syscall(SYS_CACHESTAT, file.as_raw_fd(), &raw const range, &raw mut stat, 0)
+        libc::syscall(
+            SYS_CACHESTAT,
+            file.as_raw_fd(),
+            &raw const range,
+            &raw mut stat,
+            0,
+        )
     };
     if answer != 0 {
         return None;

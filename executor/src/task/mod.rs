@@ -28,10 +28,10 @@ mod run_queue;
 mod state;
 mod waker;
 
-pub(crate) use enter::{EnterGuard, current};
+pub(crate) use enter::EnterGuard;
 pub use error::{JoinError, SpawnError, SpawnErrorKind};
 pub use join::JoinHandle;
-pub(crate) use local::{Local, LocalInner};
+pub(crate) use local::Local;
 pub use remote::RemoteSpawner;
 
 #[cfg(all(test, not(corelane_loom)))]

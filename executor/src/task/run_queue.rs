@@ -1,4 +1,8 @@
 //! The owner's queue of tasks to poll: first in, first out, linked through the tasks.
+//!
+//! # Safety
+//!
+//! An entry is valid, and in no other list, from when it is pushed until it is popped.
 #![allow(
     unsafe_code,
     reason = "follows the links of tasks that are in the queue"
@@ -14,7 +18,6 @@ pub(super) struct RunQueue {
     first: Cell<Option<NonNull<Link>>>,
     /// Meaningless while `first` is `None`.
     last: Cell<Option<NonNull<Link>>>,
-    len: Cell<usize>,
 }
 
 impl RunQueue {
@@ -22,7 +25,6 @@ impl RunQueue {
         Self {
             first: Cell::new(None),
             last: Cell::new(None),
-            len: Cell::new(0),
         }
     }
 
@@ -64,7 +66,6 @@ impl RunQueue {
             _ => self.first.set(chain.first),
         }
         self.last.set(chain.last);
-        self.len.set(self.len.get() + chain.len);
     }
 
     /// Takes the oldest entry out; its link is free for another list.
@@ -73,7 +74,6 @@ impl RunQueue {
         let link = self.first.get()?;
         // SAFETY: it is in the queue, so it is valid.
         self.first.set(unsafe { link.as_ref() }.next());
-        self.len.set(self.len.get() - 1);
         Some(link)
     }
 
@@ -82,8 +82,12 @@ impl RunQueue {
         self.first.get().is_none()
     }
 
-    #[inline]
+    #[cfg(all(test, not(corelane_loom)))]
     pub(super) fn len(&self) -> usize {
-        self.len.get()
+        let next = |link: &NonNull<Link>| {
+            // SAFETY: an entry of the queue is valid until it is taken.
+            unsafe { link.as_ref() }.next()
+        };
+        std::iter::successors(self.first.get(), next).count()
     }
 }

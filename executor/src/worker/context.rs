@@ -31,7 +31,11 @@ impl<'a> Entered<'a> {
         });
         // A worker in a thread-local may end after this one: it ends without being the current.
         let number = entered.unwrap_or(usize::MAX);
-        Self { core, number, _tasks: tasks }
+        Self {
+            core,
+            number,
+            _tasks: tasks,
+        }
     }
 }
 
@@ -39,9 +43,9 @@ impl Drop for Entered<'_> {
     fn drop(&mut self) {
         let left = CURRENT.try_with(|current| {
             let mut current = current.borrow_mut();
-            let at = current.iter().position(|(number, core)| {
-                *number == self.number && Rc::ptr_eq(core, self.core)
-            });
+            let at = current
+                .iter()
+                .position(|(number, core)| *number == self.number && Rc::ptr_eq(core, self.core));
             at.map(|at| current.remove(at))
         });
         // The last reference to a worker may be this one: dropped outside of the borrow.

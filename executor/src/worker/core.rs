@@ -120,6 +120,12 @@ impl Core {
         &self.published
     }
 
+    /// Announces that the worker is about to wait; false when there is something to do instead.
+    pub(super) fn prepare_park(&self) -> bool {
+        self.local
+            .prepare_park(|| !self.pool.get().is_some_and(|pool| pool.has_news()))
+    }
+
     pub(super) fn pool_if_made(&self) -> Option<&Rc<PoolCore>> {
         self.pool.get()
     }

@@ -19,7 +19,10 @@ impl TurnBudget {
     /// Bounds the number of task polls; without it, the worker's configuration does.
     #[must_use]
     pub const fn polls(polls: usize) -> Self {
-        Self { polls: Some(polls), time: None }
+        Self {
+            polls: Some(polls),
+            time: None,
+        }
     }
 
     /// Bounds the time as well: no task is polled after it is over. A task that runs longer is
@@ -62,7 +65,11 @@ pub(super) fn look(
     if pending.deferred && (polls_since_enter >= poll_batch || since_enter() >= reap_interval) {
         return Look::EnterAndReap;
     }
-    if pending.ready { Look::Reap } else { Look::Pass }
+    if pending.ready {
+        Look::Reap
+    } else {
+        Look::Pass
+    }
 }
 
 /// Decides how a park waits: not at all when there is work, else until the earlier of the
@@ -91,7 +98,10 @@ pub(super) fn wait(
 mod tests {
     use super::*;
 
-    const IDLE: Pending = Pending { ready: false, deferred: false };
+    const IDLE: Pending = Pending {
+        ready: false,
+        deferred: false,
+    };
     const MS: Duration = Duration::from_millis(1);
 
     fn no_clock() -> Duration {
@@ -101,17 +111,26 @@ mod tests {
     #[test]
     fn the_clock_is_read_only_for_deferred_work() {
         assert_eq!(look(IDLE, 100, 8, MS, no_clock), Look::Pass);
-        let ready = Pending { ready: true, ..IDLE };
+        let ready = Pending {
+            ready: true,
+            ..IDLE
+        };
         assert_eq!(look(ready, 100, 8, MS, no_clock), Look::Reap);
     }
 
     #[test]
     fn deferred_work_is_fetched_by_count_or_by_time() {
-        let deferred = Pending { deferred: true, ..IDLE };
+        let deferred = Pending {
+            deferred: true,
+            ..IDLE
+        };
         assert_eq!(look(deferred, 8, 8, MS, no_clock), Look::EnterAndReap);
         assert_eq!(look(deferred, 7, 8, MS, || MS), Look::EnterAndReap);
         assert_eq!(look(deferred, 7, 8, MS, || MS / 2), Look::Pass);
-        let both = Pending { ready: true, deferred: true };
+        let both = Pending {
+            ready: true,
+            deferred: true,
+        };
         assert_eq!(look(both, 7, 8, MS, || MS / 2), Look::Reap);
     }
 
@@ -120,8 +139,14 @@ mod tests {
         let now = Instant::now();
         assert_eq!(wait(now, true, None, None), Wait::No);
         assert_eq!(wait(now, false, None, None), Wait::Completion);
-        assert_eq!(wait(now, false, Some(now + MS), Some(now + 2 * MS)), Wait::Timeout(MS));
-        assert_eq!(wait(now, false, None, Some(now + 2 * MS)), Wait::Timeout(2 * MS));
+        assert_eq!(
+            wait(now, false, Some(now + MS), Some(now + 2 * MS)),
+            Wait::Timeout(MS)
+        );
+        assert_eq!(
+            wait(now, false, None, Some(now + 2 * MS)),
+            Wait::Timeout(2 * MS)
+        );
         assert_eq!(wait(now, false, Some(now), None), Wait::No);
     }
 }

@@ -16,7 +16,10 @@ pub(super) struct RootWaker {
 impl RootWaker {
     /// Makes a waker that has been woken, for the first poll.
     pub(super) fn new(block: &'static WakeBlock) -> Self {
-        Self { woken: AtomicBool::new(true), block }
+        Self {
+            woken: AtomicBool::new(true),
+            block,
+        }
     }
 
     /// Says whether the root was woken, and forgets it.

@@ -39,17 +39,21 @@ impl Core {
         deadline: Instant,
         drain_deadline: Instant,
     ) -> ShutdownReport {
+        let _turning = Turning::begin(self);
         if self.closed.replace(true) {
             return ShutdownReport::default();
         }
-        let _turning = Turning::begin(self);
         let _entered = Entered::new(self);
         self.local.close_spawns();
         self.finish_tasks(deadline);
         let tasks_aborted = self.local.shutdown();
         let ops_leaked = self.close_driver(drain_deadline);
         self.publish_stats();
-        ShutdownReport { tasks_aborted, ops_leaked, workers_panicked: 0 }
+        ShutdownReport {
+            tasks_aborted,
+            ops_leaked,
+            workers_panicked: 0,
+        }
     }
 
     pub(crate) fn is_closed(&self) -> bool {

@@ -67,7 +67,7 @@ impl Entry {
     }
 
     /// Gives the name as what the archive's index shares with the entry.
-    pub(super) fn shared_name(&self) -> Arc<str> {
+    pub(crate) fn shared_name(&self) -> Arc<str> {
         Arc::clone(&self.name)
     }
 

@@ -24,6 +24,8 @@ use crate::slice::BlobSlice;
 
 pub use archive::{Archive, EntryData};
 pub use entry::{Entry, Method};
+#[cfg(feature = "executor")]
+pub(crate) use inflate::Inflater;
 pub use local::Extent;
 pub use reader::InflateReader;
 

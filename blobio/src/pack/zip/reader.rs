@@ -9,6 +9,7 @@ use super::inflate::Inflater;
 use crate::error::{ArchiveError, ArchiveErrorKind};
 use crate::slice::BlobSlice;
 use crate::traits::RandomReadBlob;
+use crate::uninit;
 
 /// The compressed bytes read from the archive at a time.
 pub(super) const INPUT_LEN: usize = 32 << 10;
@@ -92,7 +93,8 @@ impl<B: RandomReadBlob> InflateReader<B> {
     }
 
     fn refill(&mut self) -> Result<(), ArchiveErrorKind> {
-        self.input.resize(INPUT_LEN, 0);
+        self.input
+            .resize(uninit::clamp(INPUT_LEN, self.data_len - self.pos), 0);
         let got = self.data.read_slice(self.pos, &mut self.input)?;
         self.input.truncate(got);
         self.taken = 0;

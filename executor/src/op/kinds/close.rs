@@ -45,7 +45,11 @@ unsafe impl Kind for Close {
         |memory: &mut Erased, outcome| memory.get_mut::<Closing>().settle(outcome);
 
     fn request(&self, memory: &mut Closing, _owner: usize) -> Request {
-        let fd = memory.0.as_ref().expect("a descriptor is closed once").as_raw_fd();
+        let fd = memory
+            .0
+            .as_ref()
+            .expect("a descriptor is closed once")
+            .as_raw_fd();
         Request::Close { fd }
     }
 

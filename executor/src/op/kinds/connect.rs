@@ -22,7 +22,11 @@ unsafe impl Kind for Connect {
     type Output = io::Result<()>;
 
     fn request(&self, (addr, fd): &mut Self::Memory, _owner: usize) -> Request {
-        Request::Connect { fd: fd.raw(), addr: addr.as_ptr().cast(), len: addr.len() }
+        Request::Connect {
+            fd: fd.raw(),
+            addr: addr.as_ptr().cast(),
+            len: addr.len(),
+        }
     }
 
     fn complete(self, outcome: Outcome, _: Self::Memory) -> Self::Output {

@@ -21,7 +21,10 @@ unsafe impl Kind for Fsync {
     type Output = io::Result<()>;
 
     fn request(&self, fd: &mut SharedFd, _owner: usize) -> Request {
-        Request::Fsync { fd: fd.raw(), data_only: self.data_only }
+        Request::Fsync {
+            fd: fd.raw(),
+            data_only: self.data_only,
+        }
     }
 
     fn complete(self, outcome: Outcome, _: SharedFd) -> Self::Output {

@@ -42,7 +42,9 @@ impl OpenArgs {
 
 impl std::fmt::Debug for OpenArgs {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("OpenArgs").field("path", &self.path).finish_non_exhaustive()
+        f.debug_struct("OpenArgs")
+            .field("path", &self.path)
+            .finish_non_exhaustive()
     }
 }
 

@@ -20,7 +20,10 @@ pub(crate) struct Poll<T> {
 
 impl<T> Poll<T> {
     pub(crate) fn new(events: u32) -> Self {
-        Self { events, source: std::marker::PhantomData }
+        Self {
+            events,
+            source: std::marker::PhantomData,
+        }
     }
 }
 
@@ -30,7 +33,10 @@ unsafe impl<T: AsFd + 'static> Kind for Poll<T> {
     type Output = io::Result<u32>;
 
     fn request(&self, source: &mut Rc<T>, _owner: usize) -> Request {
-        Request::Poll { fd: source.as_fd().as_raw_fd(), events: self.events }
+        Request::Poll {
+            fd: source.as_fd().as_raw_fd(),
+            events: self.events,
+        }
     }
 
     fn complete(self, outcome: Outcome, _: Rc<T>) -> Self::Output {

@@ -17,7 +17,9 @@ pub(crate) struct Recv<B> {
 
 impl<B> Recv<B> {
     pub(crate) fn new() -> Self {
-        Self { buffer: std::marker::PhantomData }
+        Self {
+            buffer: std::marker::PhantomData,
+        }
     }
 }
 

@@ -40,7 +40,10 @@ impl<G: BufGroup> GroupUse<G> {
 
 impl<G: BufGroup> Clone for GroupUse<G> {
     fn clone(&self) -> Self {
-        Self { group: Rc::clone(&self.group), fd: self.fd.clone() }
+        Self {
+            group: Rc::clone(&self.group),
+            fd: self.fd.clone(),
+        }
     }
 }
 
@@ -58,7 +61,9 @@ pub(crate) struct RecvMulti<G> {
 
 impl<G: BufGroup> RecvMulti<G> {
     pub(crate) fn new() -> Self {
-        Self { group: std::marker::PhantomData }
+        Self {
+            group: std::marker::PhantomData,
+        }
     }
 
     fn give_back(memory: &mut Erased, outcome: Outcome) {
@@ -81,7 +86,10 @@ unsafe impl<G: BufGroup> Kind for RecvMulti<G> {
     const DISPOSE: Dispose = Self::give_back;
 
     fn request(&self, memory: &mut Self::Memory, _owner: usize) -> Request {
-        Request::RecvMulti { fd: memory.fd.raw(), group: memory.group.group() }
+        Request::RecvMulti {
+            fd: memory.fd.raw(),
+            group: memory.group.group(),
+        }
     }
 
     fn complete(self, outcome: Outcome, memory: Self::Memory) -> Self::Output {

@@ -19,7 +19,11 @@ pub(crate) struct Send<B> {
 
 impl<B> Send<B> {
     pub(crate) fn new(all: bool, skip: usize) -> Self {
-        Self { all, skip, buffer: std::marker::PhantomData }
+        Self {
+            all,
+            skip,
+            buffer: std::marker::PhantomData,
+        }
     }
 }
 

@@ -26,16 +26,27 @@ pub(crate) struct StatxArgs {
 impl StatxArgs {
     /// Asks about `path` below `dir`, or about `dir` itself where the path is empty.
     pub(crate) fn new(dir: Option<SharedFd>, path: CString) -> Box<Self> {
-        let flags = if path.is_empty() { libc::AT_EMPTY_PATH } else { 0 };
+        let flags = if path.is_empty() {
+            libc::AT_EMPTY_PATH
+        } else {
+            0
+        };
         // SAFETY: an all-zero statx is valid: plain integers.
         let out = unsafe { std::mem::zeroed() };
-        Box::new(Self { path, flags, dir, out })
+        Box::new(Self {
+            path,
+            flags,
+            dir,
+            out,
+        })
     }
 }
 
 impl std::fmt::Debug for StatxArgs {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("StatxArgs").field("path", &self.path).finish_non_exhaustive()
+        f.debug_struct("StatxArgs")
+            .field("path", &self.path)
+            .finish_non_exhaustive()
     }
 }
 

@@ -24,16 +24,17 @@ pub(crate) struct Segments<B> {
 
 impl<B> Segments<B> {
     pub(crate) fn new(bufs: Vec<B>, fd: SharedFd) -> Self {
-        Self { bufs, iovecs: Vec::new(), header: None, fd }
+        Self {
+            bufs,
+            iovecs: Vec::new(),
+            header: None,
+            fd,
+        }
     }
 
     /// Points the vector at the ranges, skipping `skip` bytes; returns the sum of the lengths.
     /// No more than one call can move, in segments and in bytes, is described.
-    fn point(
-        &mut self,
-        mut skip: usize,
-        mut range: impl FnMut(&mut B) -> (*mut u8, usize),
-    ) -> u64 {
+    fn point(&mut self, mut skip: usize, mut range: impl FnMut(&mut B) -> (*mut u8, usize)) -> u64 {
         let mut total = 0;
         self.iovecs.clear();
         for buf in &mut self.bufs {
@@ -73,7 +74,11 @@ pub(crate) struct Readv<B> {
 
 impl<B> Readv<B> {
     pub(crate) fn new(offset: u64, skip: usize) -> Self {
-        Self { offset, skip, buffer: std::marker::PhantomData }
+        Self {
+            offset,
+            skip,
+            buffer: std::marker::PhantomData,
+        }
     }
 }
 
@@ -123,7 +128,11 @@ pub(crate) struct Writev<B> {
 
 impl<B> Writev<B> {
     pub(crate) fn new(offset: u64, skip: usize) -> Self {
-        Self { offset, skip, buffer: std::marker::PhantomData }
+        Self {
+            offset,
+            skip,
+            buffer: std::marker::PhantomData,
+        }
     }
 }
 
@@ -133,7 +142,9 @@ unsafe impl<B: IoBuf> Kind for Writev<B> {
     type Output = BufResult<usize, Vec<B>>;
 
     fn request(&self, memory: &mut Segments<B>, _owner: usize) -> Request {
-        memory.point(self.skip, |buf| (buf.stable_ptr().cast_mut(), buf.init_len()));
+        memory.point(self.skip, |buf| {
+            (buf.stable_ptr().cast_mut(), buf.init_len())
+        });
         Request::Writev {
             fd: memory.fd.raw(),
             iovecs: memory.iovecs.as_ptr(),
@@ -143,7 +154,10 @@ unsafe impl<B: IoBuf> Kind for Writev<B> {
     }
 
     fn complete(self, outcome: Outcome, memory: Segments<B>) -> Self::Output {
-        (outcome.into_result().map(|count| count as usize), memory.bufs)
+        (
+            outcome.into_result().map(|count| count as usize),
+            memory.bufs,
+        )
     }
 }
 
@@ -157,7 +171,11 @@ pub(crate) struct SendVectored<B> {
 
 impl<B> SendVectored<B> {
     pub(crate) fn new(all: bool, skip: usize) -> Self {
-        Self { all, skip, buffer: std::marker::PhantomData }
+        Self {
+            all,
+            skip,
+            buffer: std::marker::PhantomData,
+        }
     }
 }
 
@@ -167,7 +185,9 @@ unsafe impl<B: IoBuf> Kind for SendVectored<B> {
     type Output = BufResult<usize, Vec<B>>;
 
     fn request(&self, memory: &mut Segments<B>, _owner: usize) -> Request {
-        memory.point(self.skip, |buf| (buf.stable_ptr().cast_mut(), buf.init_len()));
+        memory.point(self.skip, |buf| {
+            (buf.stable_ptr().cast_mut(), buf.init_len())
+        });
         let wait_all = if self.all { libc::MSG_WAITALL } else { 0 };
         let header = memory.header.insert(Box::new(libc::msghdr {
             msg_name: std::ptr::null_mut(),
@@ -186,6 +206,9 @@ unsafe impl<B: IoBuf> Kind for SendVectored<B> {
     }
 
     fn complete(self, outcome: Outcome, memory: Segments<B>) -> Self::Output {
-        (outcome.into_result().map(|count| count as usize), memory.bufs)
+        (
+            outcome.into_result().map(|count| count as usize),
+            memory.bufs,
+        )
     }
 }

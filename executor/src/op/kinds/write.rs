@@ -18,7 +18,10 @@ pub(crate) struct Write<B> {
 
 impl<B> Write<B> {
     pub(crate) fn new(offset: u64) -> Self {
-        Self { offset, buffer: std::marker::PhantomData }
+        Self {
+            offset,
+            buffer: std::marker::PhantomData,
+        }
     }
 }
 

@@ -1,5 +1,6 @@
 //! Running, waking, aborting, dropping on one thread.
 
+use super::enter::current;
 use super::*;
 
 #[test]

@@ -73,19 +73,17 @@ fn panics_of_drops_are_caught() {
 
 #[test]
 fn a_panic_payload_that_panics_is_survived() {
+    struct Launcher(Option<Bomb>);
+    impl Drop for Launcher {
+        fn drop(&mut self) {
+            panic_any(self.0.take());
+        }
+    }
     let local = Local::new(8);
-    let bomb = Bomb("unheard");
+    let launcher = Launcher(Some(Bomb("unheard")));
     // The payload of the future's second panic is itself a bomb, and nobody is there to take it.
     let handle = local.spawn(poll_fn(move |_| -> Poll<()> {
-        struct Launcher(Option<Bomb>);
-        impl Drop for Launcher {
-            fn drop(&mut self) {
-                if !thread::panicking() {
-                    panic_any(self.0.take());
-                }
-            }
-        }
-        let _ = &bomb;
+        let _launcher = &launcher;
         panic_any("first");
     }));
     run(&local);

@@ -1,0 +1,3 @@
+//! Floors that need unsafe code.
+
+pub(crate) mod ring;

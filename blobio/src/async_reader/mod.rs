@@ -1,0 +1,24 @@
+//! The asynchronous readers, on corelane's workers.
+//!
+//! [`NativeFileAsyncBlobRandomReader`] is bound to the worker that opened it. A [`RemoteBlob`] is
+//! a handle to such a reader that any thread and any executor may use.
+//!
+//! A read into borrowed memory goes through a buffer that the reader owns and is copied while its
+//! future is polled, so that the future may be dropped, or forgotten, at any time. Reads without
+//! the copy take what they read into by value
+//! ([`read_at`](NativeFileAsyncBlobRandomReader::read_at)): a vector, a buffer of corelane's, a
+//! [`RegionSlice`](crate::RegionSlice). One unsafe form takes a pointer.
+
+mod borrowed;
+mod full;
+mod native;
+mod part;
+mod remote;
+mod zip;
+
+pub use borrowed::BorrowedRead;
+pub use full::FullRead;
+pub use native::NativeFileAsyncBlobRandomReader;
+pub use part::RawRead;
+pub use remote::RemoteBlob;
+pub use zip::{AsyncEntryData, AsyncInflateReader};

@@ -1,0 +1,143 @@
+//! Finds what a path names.
+
+use std::ffi::OsStr;
+use std::io;
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::Path;
+use std::rc::Rc;
+
+use corelane::fs::{Dir, File, Metadata, OpenOptions};
+
+use super::mounting::{PackEntry, PackRoot, seconds};
+use super::source::{Failure, Found, Source};
+use super::worker::Worker;
+use crate::etag::{ETag, FileIdentity};
+use crate::mime;
+use crate::mounts::Candidate;
+use crate::path::RelPath;
+use crate::plan::Resource;
+
+/// How often a path is resolved anew because something was renamed meanwhile.
+const RESOLVE_TRIES: usize = 8;
+
+/// Finds the file that a path names; `None` if there is none.
+pub(super) async fn find<'s>(
+    worker: &'s Rc<Worker>,
+    path: &RelPath,
+) -> Result<Option<Found<'s>>, Failure> {
+    for candidate in worker.site.mounts.candidates(path) {
+        match candidate {
+            Candidate::Folder(root) => {
+                let found = find_file(&worker.folders[root.index], path).await;
+                if let Some(found) = found.map_err(|error| failure(worker, path, &error))? {
+                    return Ok(Some(found));
+                }
+            }
+            Candidate::Entry(pack, entry) => return Ok(Some(entry_found(pack, entry, path))),
+        }
+    }
+    Ok(None)
+}
+
+/// Opens a file below a folder, whatever it is, without waiting for one (a pipe) and without
+/// leaving the folder. `None` if there is nothing that could be served.
+pub(super) async fn open_beneath(
+    dir: &Dir,
+    path: &RelPath,
+    flags: i32,
+) -> io::Result<Option<(File, Metadata)>> {
+    let path = match path.as_bytes() {
+        b"" => Path::new("."),
+        bytes => Path::new(OsStr::from_bytes(bytes)),
+    };
+    let mut options = OpenOptions::new();
+    options
+        .read(true)
+        .custom_flags(flags | libc::O_NONBLOCK | libc::O_NOCTTY);
+    for _ in 0..RESOLVE_TRIES {
+        match options.open_beneath(dir, path).await {
+            Ok(file) => {
+                let metadata = file.statx().await?;
+                return Ok(Some((file, metadata)));
+            }
+            Err(error) if is_raced(&error) => {}
+            Err(error) if is_absent(&error) => return Ok(None),
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(None)
+}
+
+async fn find_file(dir: &Dir, path: &RelPath) -> io::Result<Option<Found<'static>>> {
+    let Some((file, metadata)) = open_beneath(dir, path, 0).await? else {
+        return Ok(None);
+    };
+    if !metadata.is_file() {
+        return Ok(None);
+    }
+    let (major, minor) = metadata.dev();
+    let identity = FileIdentity {
+        dev: u64::from(major) << 32 | u64::from(minor),
+        ino: metadata.ino(),
+        size: metadata.len(),
+        mtime_ns: metadata.mtime_ns(),
+        ctime_ns: metadata.ctime_ns(),
+    };
+    let resource = Resource {
+        len: metadata.len(),
+        content_type: mime::content_type(path.file_name()),
+        etag: Some(ETag::of_file(&identity)),
+        last_modified: seconds(metadata.mtime_ns()),
+        has_ranges: true,
+        cache_control: None,
+    };
+    let source = Source::File(file.into());
+    Ok(Some(Found { resource, source }))
+}
+
+fn entry_found<'s>(pack: &'s PackRoot, entry: &'s PackEntry, path: &RelPath) -> Found<'s> {
+    Found {
+        resource: Resource {
+            len: entry.entry.len(),
+            content_type: mime::content_type(path.file_name()),
+            etag: Some(entry.etag),
+            last_modified: pack.modified,
+            has_ranges: true,
+            cache_control: None,
+        },
+        source: Source::Entry(pack, entry),
+    }
+}
+
+/// `EXDEV` is a link that leads out. What may not be read is not there, as far as anybody is told.
+fn is_absent(error: &io::Error) -> bool {
+    matches!(
+        error.raw_os_error(),
+        Some(
+            libc::ENOENT
+                | libc::ENOTDIR
+                | libc::ELOOP
+                | libc::EXDEV
+                | libc::EACCES
+                | libc::EPERM
+                | libc::ENAMETOOLONG
+                | libc::ENXIO
+                | libc::ENODEV
+                | libc::EINVAL
+        )
+    )
+}
+
+/// Something was renamed while a `..` was resolved, or a signal came.
+fn is_raced(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::EAGAIN | libc::EINTR))
+}
+
+fn failure(worker: &Worker, path: &RelPath, error: &io::Error) -> Failure {
+    let name = path.as_bytes().escape_ascii();
+    worker.complain(&format!("cannot open {name}: {error}"));
+    match error.raw_os_error() {
+        Some(libc::EMFILE | libc::ENFILE | libc::ENOMEM) => Failure::Overloaded,
+        _ => Failure::Broken,
+    }
+}

@@ -1,0 +1,247 @@
+//! The server: the plans of [`crate::plan`], carried out on corelane's workers.
+//!
+//! Each worker has a listener of its own on the shared address, accepts continuously, and runs a
+//! task per connection. Between workers there are only the limits, the counters, and the mounts,
+//! which nobody changes once they are open.
+
+mod answer;
+mod connection;
+mod held;
+mod inflate;
+mod listing;
+mod lookup;
+mod mounting;
+mod pages;
+mod source;
+mod watchdog;
+mod wire;
+mod worker;
+
+use std::fmt;
+use std::io;
+use std::net::{SocketAddr, TcpListener as StdListener};
+use std::num::NonZeroUsize;
+use std::sync::{Arc, OnceLock};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use corelane::sync::oneshot;
+use corelane::{BackendChoice, Config, Executor, JoinHandle, Placement, RemoteSpawner};
+use futures_util::future::{self, Either};
+
+use crate::args::{Args, Backend};
+use crate::limits::Limit;
+use crate::metrics::WorkerMetrics;
+use mounting::SiteMounts;
+use worker::Worker;
+
+/// Connections' operations and some more must fit a worker's completion queue, or one that waits
+/// for a request would hold up one that has one.
+const CONNECTIONS_MAX: u64 = 60_000;
+const SPARE_OPS: u64 = 4_096;
+
+/// Credits for bytes that a worker keeps at hand.
+const BYTES_BATCH: u64 = 1 << 20;
+
+/// How long the workers' own end may take once every connection is done.
+const END_MAX: Duration = Duration::from_secs(1);
+
+/// What all workers share.
+struct Site {
+    args: Args,
+    mounts: SiteMounts,
+    connections: Arc<Limit>,
+    in_flight: Arc<Limit>,
+    metrics: Vec<WorkerMetrics>,
+    /// Set when all workers have started.
+    spawners: OnceLock<Vec<RemoteSpawner>>,
+}
+
+/// A running server.
+#[derive(Debug)]
+pub struct Server {
+    executor: Executor,
+    addr: SocketAddr,
+    drain_timeout: Duration,
+    stops: Vec<oneshot::Sender<Instant>>,
+    workers: Vec<JoinHandle<()>>,
+}
+
+/// Why a server cannot start: one line for people.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StartError(String);
+
+impl fmt::Display for StartError {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.0.replace(['\n', '\r'], " "))
+    }
+}
+
+impl std::error::Error for StartError {}
+
+impl Server {
+    /// Opens the roots, starts the workers, and listens on all of them.
+    ///
+    /// # Errors
+    /// [`StartError`] names what is in the way.
+    pub fn start(args: &Args) -> Result<Self, StartError> {
+        Self::try_start(args).map_err(StartError)
+    }
+
+    fn try_start(args: &Args) -> Result<Self, String> {
+        let mounts = mounting::open(&args.roots)?;
+        check_free(args.listen).map_err(|error| cannot_listen(args.listen, &error))?;
+        let executor = start_executor(args)?;
+        let site = Arc::new(Site::new(args.clone(), mounts, executor.workers()));
+        let mut server = Self {
+            executor,
+            addr: args.listen,
+            drain_timeout: args.drain_timeout(),
+            stops: Vec::new(),
+            workers: Vec::new(),
+        };
+        for index in 0..server.executor.workers() {
+            server.start_worker(index, &site)?;
+        }
+        let spawners = (0..server.executor.workers()).map(|index| server.executor.spawner(index));
+        // Nobody else sets it.
+        let _ = site.spawners.set(spawners.collect());
+        Ok(server)
+    }
+
+    /// Starts one worker's share; the first one resolves port 0 for the others.
+    fn start_worker(&mut self, index: usize, site: &Arc<Site>) -> Result<(), String> {
+        let (ready, when_ready) = oneshot::channel();
+        let (stop, when_stopped) = oneshot::channel();
+        let (addr, site) = (self.addr, Arc::clone(site));
+        let run = move || async move {
+            match Worker::open(index, site, addr).await {
+                Ok((worker, listener, addr)) => {
+                    // The starter waits for this message.
+                    let _ = ready.send(Ok(addr));
+                    worker.run(listener, when_stopped).await;
+                }
+                Err(line) => {
+                    let _ = ready.send(Err(line));
+                }
+            }
+        };
+        let handle = self.executor.spawn_on(index, run);
+        let handle = handle.map_err(|error| format!("cannot start a worker: {error}"))?;
+        self.workers.push(handle);
+        self.stops.push(stop);
+        let answer = self.executor.block_on(when_ready);
+        self.addr = answer.map_err(|_| "a worker ended while it started".to_owned())??;
+        Ok(())
+    }
+
+    /// Returns the address that is listened on.
+    pub fn addr(&self) -> SocketAddr {
+        self.addr
+    }
+
+    /// Begins to wait for SIGINT and SIGTERM, and returns two futures: of the first and of the
+    /// second signal. From here on these signals do not end the process by themselves.
+    ///
+    /// # Errors
+    /// Those of registering the handlers.
+    pub fn signals(&self) -> io::Result<[oneshot::Receiver<i32>; 2]> {
+        let (registered, when_registered) = oneshot::channel();
+        let (first, when_first) = oneshot::channel();
+        let (second, when_second) = oneshot::channel();
+        let wait = move || async move {
+            let mut signals = match corelane::signal::signals(&[libc::SIGINT, libc::SIGTERM]) {
+                Ok(signals) => signals,
+                Err(error) => {
+                    // The caller waits for this message.
+                    let _ = registered.send(Err(error));
+                    return;
+                }
+            };
+            let _ = registered.send(Ok(()));
+            for sender in [first, second] {
+                let Ok(signal) = signals.next().await else {
+                    return;
+                };
+                // Who no longer waits does not want to know.
+                let _ = sender.send(signal);
+            }
+        };
+        let spawned = self.executor.spawn_on(0, wait);
+        // It lives as long as the worker.
+        drop(spawned.map_err(|error| io::Error::other(error.to_string()))?);
+        self.block_on(when_registered).map_err(io::Error::other)??;
+        Ok([when_first, when_second])
+    }
+
+    /// Waits on the calling thread, beside the workers.
+    pub fn block_on<F: Future>(&self, future: F) -> F::Output {
+        self.executor.block_on(future)
+    }
+
+    /// Stops accepting, answers what was accepted, lets what is being sent finish until the
+    /// drain timeout or until `hurry` is ready, and ends the workers.
+    pub fn stop(mut self, hurry: impl Future) {
+        let deadline = Instant::now() + self.drain_timeout;
+        for stop in self.stops.drain(..) {
+            // A worker that has ended needs no word.
+            let _ = stop.send(deadline);
+        }
+        let drained = future::join_all(self.workers.drain(..));
+        let hurry = std::pin::pin!(hurry);
+        let ended = self.executor.block_on(future::select(drained, hurry));
+        let last = match ended {
+            Either::Left(_) => Instant::now() + END_MAX,
+            Either::Right(_) => Instant::now(),
+        };
+        self.executor.shutdown(last);
+    }
+}
+
+impl Site {
+    fn new(args: Args, mounts: SiteMounts, workers: usize) -> Self {
+        let connections_max = args.connections_max.get().min(CONNECTIONS_MAX);
+        Self {
+            connections: Limit::new(connections_max, workers, 0),
+            in_flight: Limit::new(args.in_flight_bytes_max.get(), workers, BYTES_BATCH),
+            metrics: (0..workers).map(|_| WorkerMetrics::default()).collect(),
+            spawners: OnceLock::new(),
+            args,
+            mounts,
+        }
+    }
+}
+
+/// Fails where somebody listens already: listeners that share their port would not notice.
+fn check_free(addr: SocketAddr) -> io::Result<()> {
+    if addr.port() == 0 {
+        return Ok(());
+    }
+    StdListener::bind(addr).map(drop)
+}
+
+fn cannot_listen(addr: SocketAddr, error: &io::Error) -> String {
+    format!("cannot listen on {addr}: {error}")
+}
+
+fn start_executor(args: &Args) -> Result<Executor, String> {
+    let connections = args.connections_max.get().min(CONNECTIONS_MAX);
+    let cq_entries = u32::try_from((connections + SPARE_OPS).next_power_of_two());
+    let backend = match args.backend {
+        Backend::Auto => BackendChoice::Auto,
+        Backend::Uring => BackendChoice::Uring,
+    };
+    let config = Config::new()
+        .cq_entries(cq_entries.expect("the limit on connections is below 2^16"))
+        .backend(backend);
+    let mut builder = Executor::builder().name("assets").config(config);
+    if let Some(workers) = args.workers.map(NonZeroUsize::get) {
+        let cores = thread::available_parallelism().map_or(1, NonZeroUsize::get);
+        builder = if workers > cores {
+            builder.placement(Placement::Unpinned(workers))
+        } else {
+            builder.workers(workers)
+        };
+    }
+    builder.start().map_err(|error| error.to_string())
+}

@@ -1,0 +1,157 @@
+//! Opens what is to be served, once, before anything is answered.
+
+use std::fs::{self, File};
+use std::io;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+
+use blobio::pack::zip::{Archive, Entry, Extent, Method};
+use blobio::{NativeFileAsyncBlobRandomReader, NativeFileBlobRandomReader};
+
+use crate::etag::{ETag, EntryIdentity, FileIdentity};
+use crate::mounts::{ArchiveIndex, Mount, Mounts, Source};
+
+/// All mounts, with what is known of them without reading.
+pub(super) type SiteMounts = Mounts<FolderRoot, PackRoot, PackEntry>;
+
+/// An archive as a worker reads it, on its own ring.
+pub(super) type WorkerPack = Archive<NativeFileAsyncBlobRandomReader>;
+
+/// A folder. Each worker has it open under its number.
+#[derive(Debug)]
+pub(super) struct FolderRoot {
+    pub(super) index: usize,
+    pub(super) path: PathBuf,
+}
+
+/// An archive. Each worker has its file open under its number.
+#[derive(Debug)]
+pub(super) struct PackRoot {
+    pub(super) index: usize,
+    /// Its catalogue, read once; each worker reads the rest by itself.
+    archive: Archive<NativeFileBlobRandomReader>,
+    file: File,
+    /// When the archive was modified, in seconds since 1970. It stands for its entries as well:
+    /// their own dates have no time zone.
+    pub(super) modified: Option<u64>,
+}
+
+impl PackRoot {
+    /// Gives the archive to the current worker.
+    pub(super) fn on_worker(&self) -> io::Result<WorkerPack> {
+        let file = corelane::fs::File::from_std(self.file.try_clone()?);
+        Ok(self.archive.on(file.into()))
+    }
+}
+
+/// An entry of an archive.
+#[derive(Debug)]
+pub(super) struct PackEntry {
+    pub(super) entry: Entry,
+    pub(super) etag: ETag,
+    /// Where its data lies: in its local header, which is read when it is first asked for.
+    pub(super) extent: OnceLock<Extent>,
+}
+
+/// Opens folders and archives in the order given.
+///
+/// # Errors
+/// A line that names the root and what is wrong with it.
+pub(super) fn open(roots: &[PathBuf]) -> Result<SiteMounts, String> {
+    let (mut folder_count, mut pack_count) = (0, 0);
+    let mut mounts = Vec::with_capacity(roots.len());
+    for root in roots {
+        let failed = |error: &dyn std::fmt::Display| cannot_serve(root, error);
+        // Looked at before it is opened: to open a pipe would wait.
+        let metadata = fs::metadata(root).map_err(|error| failed(&error))?;
+        let source = if metadata.is_dir() {
+            let path = root.clone();
+            folder_count += 1;
+            Source::Folder(FolderRoot {
+                index: folder_count - 1,
+                path,
+            })
+        } else if metadata.is_file() {
+            let file = File::open(root).map_err(|error| failed(&error))?;
+            pack_count += 1;
+            let (pack, index) = open_pack(pack_count - 1, root, file)?;
+            Source::Archive(pack, index)
+        } else {
+            return Err(failed(&"it is neither a folder nor an archive"));
+        };
+        mounts.push(Mount {
+            name: root.display().to_string(),
+            source,
+        });
+    }
+    Ok(Mounts::new(mounts))
+}
+
+/// Says that a root cannot be served.
+pub(super) fn cannot_serve(root: &Path, error: &dyn std::fmt::Display) -> String {
+    format!("cannot serve {}: {error}", root.display())
+}
+
+fn open_pack(
+    index: usize,
+    root: &Path,
+    file: File,
+) -> Result<(PackRoot, ArchiveIndex<PackEntry>), String> {
+    let prepare = || -> io::Result<_> {
+        let identity = identity(&file.metadata()?);
+        let blob = NativeFileBlobRandomReader::from(file.try_clone()?);
+        Ok((identity, blob))
+    };
+    let (identity, blob) = prepare().map_err(|error| cannot_serve(root, &error))?;
+    let name = root.display().to_string();
+    let archive = Archive::open(blob, &name).map_err(|error| format!("cannot serve {error}"))?;
+    let entries = archive
+        .entries()
+        .filter(|entry| is_servable(entry))
+        .map(|entry| (entry.name().as_bytes(), pack_entry(identity, entry)));
+    let entries = ArchiveIndex::build(entries);
+    let pack = PackRoot {
+        index,
+        archive,
+        file,
+        modified: seconds(identity.mtime_ns),
+    };
+    Ok((pack, entries))
+}
+
+/// Only what is a file and can be decoded is served; the rest does not shadow anything either.
+fn is_servable(entry: &Entry) -> bool {
+    let is_decodable = matches!(entry.method(), Method::Stored | Method::Deflated);
+    is_decodable && !entry.is_encrypted() && !entry.is_symlink()
+}
+
+fn pack_entry(archive: FileIdentity, entry: &Entry) -> PackEntry {
+    let identity = EntryIdentity {
+        archive,
+        crc32: entry.crc32(),
+        offset: entry.header_offset(),
+        size: entry.len(),
+    };
+    PackEntry {
+        entry: entry.clone(),
+        etag: ETag::of_entry(&identity),
+        extent: OnceLock::new(),
+    }
+}
+
+fn identity(metadata: &fs::Metadata) -> FileIdentity {
+    let ns = |seconds: i64, ns: i64| i128::from(seconds) * 1_000_000_000 + i128::from(ns);
+    FileIdentity {
+        dev: metadata.dev(),
+        ino: metadata.ino(),
+        size: metadata.size(),
+        mtime_ns: ns(metadata.mtime(), metadata.mtime_nsec()),
+        ctime_ns: ns(metadata.ctime(), metadata.ctime_nsec()),
+    }
+}
+
+/// Turns a time into whole seconds since 1970; `None` for those before.
+pub(super) fn seconds(ns: i128) -> Option<u64> {
+    u64::try_from(ns.div_euclid(1_000_000_000)).ok()
+}

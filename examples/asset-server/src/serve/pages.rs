@@ -1,0 +1,198 @@
+//! The pages made on the spot.
+
+use std::rc::Rc;
+
+use bytes::Bytes;
+
+use super::held::{hold, reserve};
+use super::listing;
+use super::source::{Failure, Found, Source};
+use super::worker::Worker;
+use crate::etag::ETag;
+use crate::metrics::{self, Gauge, WorkerSeries};
+use crate::mounts::{self, Child, Listing};
+use crate::page::{self, MountView};
+use crate::path::RelPath;
+use crate::plan::Resource;
+
+const NO_STORE: Option<&str> = Some("no-store");
+
+/// `/healthz`
+pub(super) fn health() -> Found<'static> {
+    let bytes = Bytes::from_static(b"ok\n");
+    found("text/plain; charset=utf-8", bytes, NO_STORE)
+}
+
+/// `/`
+pub(super) async fn index(worker: &Rc<Worker>) -> Result<Found<'static>, Failure> {
+    let mounts = worker.site.mounts.as_slice();
+    let mut listings: Vec<(String, Vec<Child>)> = Vec::with_capacity(mounts.len());
+    for mount in mounts {
+        let kind = match &mount.source {
+            mounts::Source::Folder(_) => "folder".to_owned(),
+            mounts::Source::Archive(_, index) => format!("archive, {} files", index.len()),
+        };
+        let mut listing = Listing::default();
+        listing::list(worker, &mount.source, &RelPath::root(), &mut listing).await?;
+        listings.push((kind, listing.into_children()));
+    }
+    let views: Vec<_> = mounts
+        .iter()
+        .zip(&listings)
+        .map(|(mount, (kind, children))| MountView {
+            name: &mount.name,
+            kind,
+            children,
+        })
+        .collect();
+    html(worker, page::index(&views)).await
+}
+
+/// A folder, if any mount has it.
+pub(super) async fn folder(
+    worker: &Rc<Worker>,
+    path: &RelPath,
+    query: Option<&[u8]>,
+) -> Result<Option<Found<'static>>, Failure> {
+    let mut listing = Listing::default();
+    let mut exists = false;
+    for mount in worker.site.mounts.as_slice().iter().rev() {
+        exists |= listing::list(worker, &mount.source, path, &mut listing).await?;
+    }
+    if !exists {
+        return Ok(None);
+    }
+    let text = page::folder(path, &listing.into_children(), page::page_of_query(query));
+    html(worker, text).await.map(Some)
+}
+
+/// `/metrics`
+pub(super) async fn metrics(worker: &Rc<Worker>) -> Result<Found<'static>, Failure> {
+    let site = &worker.site;
+    let gauges = [
+        Gauge {
+            name: "connections_max",
+            help: "Most connections at a time.",
+            value: site.connections.max(),
+        },
+        Gauge {
+            name: "connections_in_use",
+            help: "Connections that count against the limit.",
+            value: site.connections.in_use(),
+        },
+        Gauge {
+            name: "in_flight_bytes_max",
+            help: "Most bytes of answers in memory at a time.",
+            value: site.in_flight.max(),
+        },
+        Gauge {
+            name: "in_flight_bytes",
+            help: "Bytes of answers in memory.",
+            value: site.in_flight.in_use(),
+        },
+    ];
+    let text = metrics::prometheus_text(&site.metrics, &executor_series(worker).await, &gauges);
+    held(worker, metrics::CONTENT_TYPE, text, NO_STORE).await
+}
+
+/// Asks every worker for its executor's counters.
+async fn executor_series(worker: &Rc<Worker>) -> Vec<WorkerSeries> {
+    type Of = fn(&corelane::Stats) -> u64;
+    const SERIES: [(&str, &str, &str, Of); 8] = [
+        ("executor_turns_total", "counter", "Turns.", |s| s.turns),
+        ("executor_polls_total", "counter", "Task polls.", |s| {
+            s.polls
+        }),
+        (
+            "executor_enters_total",
+            "counter",
+            "Calls of io_uring_enter.",
+            |s| s.enters,
+        ),
+        (
+            "executor_submits_total",
+            "counter",
+            "Operations submitted.",
+            |s| s.submits,
+        ),
+        (
+            "executor_completions_total",
+            "counter",
+            "Completions.",
+            |s| s.completions,
+        ),
+        (
+            "executor_parks_total",
+            "counter",
+            "Waits in the ring.",
+            |s| s.parks,
+        ),
+        (
+            "executor_operations",
+            "gauge",
+            "Operations in flight.",
+            |s| s.in_flight,
+        ),
+        (
+            "executor_tasks",
+            "gauge",
+            "Tasks that are not finished.",
+            |s| s.tasks,
+        ),
+    ];
+    let spawners = worker.site.spawners.get().map_or(&[][..], Vec::as_slice);
+    let asked: Vec<_> = spawners
+        .iter()
+        .map(|spawner| spawner.spawn(|| async { corelane::stats() }))
+        .collect();
+    let mut stats = Vec::with_capacity(asked.len());
+    for answer in asked {
+        // A worker that has ended counts nothing more.
+        stats.push(match answer {
+            Ok(handle) => handle.await.unwrap_or_default(),
+            Err(_) => corelane::Stats::default(),
+        });
+    }
+    let series = |(name, kind, help, of): (_, _, _, Of)| WorkerSeries {
+        name,
+        kind,
+        help,
+        values: stats.iter().map(of).collect(),
+    };
+    SERIES.map(series).into()
+}
+
+async fn html(worker: &Rc<Worker>, text: String) -> Result<Found<'static>, Failure> {
+    held(worker, page::CONTENT_TYPE, text, None).await
+}
+
+async fn held(
+    worker: &Rc<Worker>,
+    content_type: &'static str,
+    text: String,
+    cache_control: Option<&'static str>,
+) -> Result<Found<'static>, Failure> {
+    let permit = reserve(worker, text.len())
+        .await
+        .ok_or(Failure::Overloaded)?;
+    let bytes = hold(text.into_bytes(), permit);
+    Ok(found(content_type, bytes, cache_control))
+}
+
+fn found(
+    content_type: &'static str,
+    bytes: Bytes,
+    cache_control: Option<&'static str>,
+) -> Found<'static> {
+    Found {
+        resource: Resource {
+            len: u64::try_from(bytes.len()).expect("a length"),
+            content_type,
+            etag: Some(ETag::of_content(&bytes)),
+            last_modified: None,
+            has_ranges: false,
+            cache_control,
+        },
+        source: Source::Memory(bytes),
+    }
+}

@@ -1,0 +1,142 @@
+//! One connection's socket, with the time limits on it.
+
+use std::io;
+use std::net::Shutdown;
+use std::ops::Range;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use corelane::buf::IoBuf as _;
+use corelane::fs::File;
+use corelane::net::TcpStream;
+
+use super::watchdog::Watchdog;
+use super::worker::Worker;
+
+/// The bytes of an answer that a client has to take within the idle timeout: large enough to cost
+/// nothing, small enough that a slow client gets by.
+const PIECE_LEN: usize = 256 * 1024;
+
+/// How long and how much a client is listened to after the last answer.
+const LINGER_MAX: Duration = Duration::from_secs(1);
+const LINGER_LEN_MAX: usize = 1 << 20;
+
+/// One connection's socket.
+pub(super) struct Wire {
+    pub(super) worker: Rc<Worker>,
+    pub(super) stream: TcpStream,
+    pub(super) watchdog: Watchdog,
+}
+
+impl Wire {
+    /// Takes over a connection; the watchdog's deadline is for its first request.
+    pub(super) fn new(worker: Rc<Worker>, stream: TcpStream, deadline: Instant) -> Self {
+        Self {
+            worker,
+            stream,
+            watchdog: Watchdog::new(deadline),
+        }
+    }
+
+    /// Sends a buffer and gives it back empty.
+    pub(super) async fn send(&mut self, buffer: Vec<u8>) -> io::Result<Vec<u8>> {
+        self.rearm();
+        let len = buffer.len();
+        let sent = self.watchdog.bound(self.stream.send_all(buffer)).await;
+        let (result, mut buffer) = sent.ok_or(io::ErrorKind::TimedOut)?;
+        result?;
+        self.count(len);
+        buffer.clear();
+        Ok(buffer)
+    }
+
+    /// Sends shared bytes.
+    pub(super) async fn send_bytes(&mut self, mut bytes: Bytes) -> io::Result<()> {
+        while !bytes.is_empty() {
+            let piece = bytes.split_to(bytes.len().min(PIECE_LEN));
+            self.rearm();
+            let len = piece.len();
+            let sent = self.watchdog.bound(self.stream.send_all(piece)).await;
+            sent.ok_or(io::ErrorKind::TimedOut)?.0?;
+            self.count(len);
+        }
+        Ok(())
+    }
+
+    /// Sends a range of a file; fails if the file ends before.
+    pub(super) async fn send_file(&mut self, file: &File, range: Range<u64>) -> io::Result<()> {
+        let mut at = range.start;
+        while at < range.end {
+            let end = range.end.min(at.saturating_add(PIECE_LEN as u64));
+            self.rearm();
+            let sent = self.watchdog.bound(self.stream.send_file(file, at..end));
+            let sent = sent.await.ok_or(io::ErrorKind::TimedOut)??;
+            self.worker.metrics().bytes_sent.add(sent);
+            at += sent;
+            if sent == 0 {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+        }
+        Ok(())
+    }
+
+    /// Ends the sending side, and discards what the client still sends until it ends its own or
+    /// a bound is reached: closing at once could reset the connection under the answer.
+    pub(super) async fn linger(mut self) {
+        self.watchdog.set(Instant::now() + LINGER_MAX);
+        let shutdown = self.watchdog.bound(self.stream.shutdown(Shutdown::Write));
+        if !matches!(shutdown.await, Some(Ok(()))) {
+            return;
+        }
+        let mut buffer = self.worker.take_buffer();
+        buffer.reserve(4096);
+        let mut discarded = 0;
+        while discarded < LINGER_LEN_MAX {
+            let received = self.watchdog.bound(self.stream.recv(buffer)).await;
+            let Some((Ok(count @ 1..), back)) = received else {
+                return;
+            };
+            discarded += count;
+            buffer = back;
+        }
+    }
+
+    /// Receives behind what a buffer holds. `None` when the time was over, or when `gives_up`
+    /// said so; it is asked whenever the task is woken.
+    pub(super) async fn receive(
+        &mut self,
+        buffer: Vec<u8>,
+        mut gives_up: impl FnMut(&mut Watchdog) -> bool,
+    ) -> Option<io::Result<(usize, Vec<u8>)>> {
+        let filled = buffer.len();
+        let mut receive = self.stream.recv(buffer.slice(filled..));
+        let watchdog = &mut self.watchdog;
+        let received = std::future::poll_fn(|context| {
+            if let std::task::Poll::Ready(received) = std::pin::Pin::new(&mut receive).poll(context)
+            {
+                return std::task::Poll::Ready(Some(received));
+            }
+            if gives_up(watchdog) {
+                return std::task::Poll::Ready(None);
+            }
+            watchdog.poll(context).map(|()| None)
+        });
+        let (result, buffer) = received.await?;
+        Some(result.map(|count| {
+            let received = u64::try_from(count).expect("a length");
+            self.worker.metrics().bytes_received.add(received);
+            (count, buffer.into_inner())
+        }))
+    }
+
+    fn rearm(&mut self) {
+        let idle = self.worker.site.args.idle_timeout();
+        self.watchdog.set(Instant::now() + idle);
+    }
+
+    fn count(&self, len: usize) {
+        let len = u64::try_from(len).expect("a length");
+        self.worker.metrics().bytes_sent.add(len);
+    }
+}

@@ -1,0 +1,397 @@
+//! The simulated ring: the same queues, with a kernel behind them that is as unkind as the real
+//! one may be, and whose every decision comes from a seed.
+//!
+//! Time is counted in steps; an enter takes at least one. What a step does: operations in flight
+//! touch their memory at random, those that are due complete in random order, cancels win or
+//! lose (`ENOENT`, `EALREADY`), the kick's multishot poll now and then has to be armed again. A
+//! completion that does not fit the queue waits outside of it and is told by `overflowed`.
+//!
+//! Descriptors are real (`/dev/null`), so that leaked ones can be counted; a file's bytes are
+//! [`SimConfig::byte_at`], and peers send the same from 0 on.
+
+use std::collections::VecDeque;
+use std::io;
+use std::os::fd::RawFd;
+use std::time::{Duration, Instant};
+
+use super::backend::next_identity;
+use super::dispatch::{CANCEL, KICK};
+use crate::config::{Config, SimConfig};
+use crate::op::Request;
+use crate::op::slab::OpKey;
+use crate::ring::{Cqe, Pending, Wait};
+
+mod kernel;
+mod rng;
+
+use kernel::Memory;
+use rng::Rng;
+
+/// `IORING_CQE_F_MORE`.
+const MORE: u32 = 1 << 1;
+/// Longest timed wait that may pass without progress although operations are due.
+const DAWDLE_MAX: Duration = Duration::from_millis(5);
+/// Of a hundred, how often: an operation touches its memory in a step, a cancel wins, a
+/// multishot operation ends by itself, a short wait passes without progress.
+const TOUCH_PERCENT: u8 = 40;
+const CANCEL_WINS_PERCENT: u8 = 70;
+const MULTISHOT_ENDS_PERCENT: u8 = 10;
+const DAWDLE_PERCENT: u8 = 25;
+
+/// A ring whose other side is simulated.
+#[derive(Debug)]
+pub(crate) struct Sim {
+    config: SimConfig,
+    rng: Rng,
+    identity: usize,
+    /// Pushed, not submitted.
+    queued: VecDeque<Submission>,
+    queued_max: usize,
+    running: Vec<Running>,
+    /// Completions of cancel requests, and the step in which each is due.
+    cancelled: Vec<(u64, i32)>,
+    ready: VecDeque<Cqe>,
+    ready_max: usize,
+    /// Completions that did not fit.
+    overflow: VecDeque<Cqe>,
+    kick: Option<RawFd>,
+    step: u64,
+    /// Operations submitted so far: each is decided about by its number.
+    serial: u64,
+}
+
+#[derive(Debug)]
+enum Submission {
+    Op(OpKey, Request),
+    Cancel(OpKey),
+    Kick(RawFd),
+}
+
+/// An operation in flight.
+#[derive(Debug)]
+struct Running {
+    key: OpKey,
+    request: Request,
+    memory: Memory,
+    rng: Rng,
+    /// `None`: it ends only when it is cancelled.
+    due: Option<u64>,
+    /// The result that a cancel has decided.
+    cancelled: bool,
+}
+
+impl Sim {
+    pub(super) fn new(config: SimConfig, limits: &Config) -> Self {
+        Self {
+            config,
+            rng: Rng::new(config.seed),
+            identity: next_identity(),
+            queued: VecDeque::new(),
+            queued_max: limits.sq_entries.next_power_of_two() as usize,
+            running: Vec::new(),
+            cancelled: Vec::new(),
+            ready: VecDeque::new(),
+            ready_max: limits.cq_entries.next_power_of_two() as usize,
+            overflow: VecDeque::new(),
+            kick: None,
+            step: 0,
+            serial: 0,
+        }
+    }
+
+    pub(super) fn cq_entries(&self) -> u32 {
+        u32::try_from(self.ready_max).expect("made of a u32")
+    }
+
+    pub(super) fn identity(&self) -> usize {
+        self.identity
+    }
+
+    pub(super) fn push(&mut self, key: OpKey, request: &Request) -> bool {
+        self.queue(Submission::Op(key, *request))
+    }
+
+    pub(super) fn cancel(&mut self, key: OpKey) -> bool {
+        self.queue(Submission::Cancel(key))
+    }
+
+    pub(super) fn arm_kick(&mut self, eventfd: RawFd) -> bool {
+        self.queue(Submission::Kick(eventfd))
+    }
+
+    pub(super) fn queued(&mut self) -> usize {
+        self.queued.len()
+    }
+
+    /// As on a ring with deferred task work, completions appear when the ring is entered.
+    pub(super) fn pending(&mut self) -> Pending {
+        let next = self.step + 1;
+        let due = self
+            .running
+            .iter()
+            .any(|op| op.due.is_some_and(|due| due <= next))
+            || self.cancelled.iter().any(|(due, _)| *due <= next);
+        Pending {
+            ready: !self.ready.is_empty(),
+            deferred: due || self.overflowed(),
+        }
+    }
+
+    pub(super) fn overflowed(&mut self) -> bool {
+        !self.overflow.is_empty()
+    }
+
+    /// Submits what was pushed, lets time pass, and waits as told.
+    ///
+    /// # Errors
+    ///
+    /// `EAGAIN` and `EBUSY`, at random where errors are asked for; the submissions stay queued.
+    pub(super) fn enter(&mut self, wait: Wait) -> io::Result<()> {
+        if self.rng.percent(self.config.error_percent) {
+            let errno = [libc::EAGAIN, libc::EBUSY][self.rng.index(2)];
+            return Err(io::Error::from_raw_os_error(errno));
+        }
+        while let Some(submission) = self.queued.pop_front() {
+            self.submit(submission);
+        }
+        self.pass();
+        self.poll_kick(Some(Duration::ZERO));
+        match wait {
+            Wait::No => {}
+            Wait::Completion => self.wait(None),
+            Wait::Timeout(timeout) => self.wait(Some(timeout)),
+        }
+        Ok(())
+    }
+
+    pub(super) fn reap(&mut self, out: &mut Vec<Cqe>) -> usize {
+        let room = out.capacity() - out.len();
+        let count = room.min(self.ready.len());
+        out.extend(self.ready.drain(..count));
+        count
+    }
+
+    fn queue(&mut self, submission: Submission) -> bool {
+        let room = self.queued.len() < self.queued_max;
+        if room {
+            self.queued.push_back(submission);
+        }
+        room
+    }
+
+    fn submit(&mut self, submission: Submission) {
+        match submission {
+            Submission::Op(key, request) => {
+                assert!(
+                    self.find(key).is_none(),
+                    "{self}: two operations with one key"
+                );
+                self.serial += 1;
+                let mut rng = Rng::derived(self.config.seed, self.serial);
+                let stuck = waits_for_a_peer(&request) && rng.percent(self.config.stuck_percent);
+                let due = self.step + 1 + rng.below(u64::from(self.config.delay_max) + 1);
+                self.running.push(Running {
+                    key,
+                    request,
+                    memory: Memory::of(&request),
+                    rng,
+                    due: (!stuck).then_some(due),
+                    cancelled: false,
+                });
+            }
+            Submission::Cancel(key) => {
+                let result = self.try_cancel(key);
+                let due = self.step + self.rng.below(4);
+                self.cancelled.push((due, result));
+            }
+            Submission::Kick(eventfd) => {
+                assert!(self.kick.is_none(), "{self}: the kick is armed twice");
+                self.kick = Some(eventfd);
+            }
+        }
+    }
+
+    fn find(&mut self, key: OpKey) -> Option<&mut Running> {
+        self.running.iter_mut().find(|op| op.key == key)
+    }
+
+    /// Decides which of a cancel and its operation wins; the cancelled one completes when it
+    /// likes, and uses its memory until then.
+    fn try_cancel(&mut self, key: OpKey) -> i32 {
+        let (wins, lost) = (self.rng.percent(CANCEL_WINS_PERCENT), self.rng.percent(50));
+        let due = self.step + self.rng.below(3);
+        let Some(op) = self.find(key) else {
+            return -libc::ENOENT;
+        };
+        if op.cancelled {
+            return -libc::EALREADY;
+        }
+        if wins {
+            op.cancelled = true;
+            op.due = Some(due);
+            return 0;
+        }
+        // The peer was faster.
+        op.due.get_or_insert(due);
+        // A multishot operation is found by every cancel, and must end by one.
+        if is_multishot(&op.request) {
+            op.cancelled = true;
+            return -libc::EALREADY;
+        }
+        if lost { -libc::ENOENT } else { -libc::EALREADY }
+    }
+
+    /// Lets one step pass.
+    fn pass(&mut self) {
+        self.step += 1;
+        while self.ready.len() < self.ready_max
+            && let Some(cqe) = self.overflow.pop_front()
+        {
+            self.ready.push_back(cqe);
+        }
+        let step = self.step;
+        let mut posted = Vec::new();
+        self.cancelled.retain(|&(due, result)| {
+            let held = due > step;
+            if !held {
+                posted.push(Cqe {
+                    user_data: CANCEL,
+                    result,
+                    flags: 0,
+                });
+            }
+            held
+        });
+        for op in &mut self.running {
+            if op.rng.percent(TOUCH_PERCENT) {
+                op.memory.touch(self.config.seed, &mut op.rng);
+            }
+        }
+        while let Some(at) = self.pick_due() {
+            posted.push(self.complete(at, posted.len()));
+        }
+        // Neither due times nor the order of submission decide the order; but one operation's
+        // completions stay in theirs.
+        while !posted.is_empty() {
+            let user_data = posted[self.rng.index(posted.len())].user_data;
+            let first = posted.iter().position(|cqe| cqe.user_data == user_data);
+            let cqe = posted.remove(first.expect("the picked one has it"));
+            self.post(cqe);
+        }
+    }
+
+    fn pick_due(&self) -> Option<usize> {
+        self.running
+            .iter()
+            .position(|op| op.due.is_some_and(|due| due <= self.step))
+    }
+
+    fn complete(&mut self, at: usize, posted: usize) -> Cqe {
+        let (config, step) = (self.config, self.step);
+        let full = self.ready.len() + posted >= self.ready_max || self.overflowed();
+        let op = &mut self.running[at];
+        let user_data = op.key.user_data();
+        let result = if op.cancelled {
+            op.memory.touch(config.seed, &mut op.rng);
+            -libc::ECANCELED
+        } else {
+            kernel::finish(&op.request, &mut op.memory, &mut op.rng, &config)
+        };
+        let goes_on = is_multishot(&op.request)
+            && result >= 0
+            && !full
+            && !op.rng.percent(MULTISHOT_ENDS_PERCENT);
+        if goes_on {
+            // In the same step, at times: they come in bursts.
+            op.due = Some(step + op.rng.below(u64::from(config.delay_max) + 1));
+        } else {
+            self.running.swap_remove(at);
+        }
+        Cqe {
+            user_data,
+            result,
+            flags: if goes_on { MORE } else { 0 },
+        }
+    }
+
+    fn post(&mut self, cqe: Cqe) {
+        if self.ready.len() < self.ready_max && self.overflow.is_empty() {
+            self.ready.push_back(cqe);
+        } else {
+            self.overflow.push_back(cqe);
+        }
+    }
+
+    /// Lets time pass until there is a completion; in the kick's poll when nothing else can
+    /// come, or when the seed says that everything is slow.
+    fn wait(&mut self, timeout: Option<Duration>) {
+        let deadline = timeout.map(|timeout| Instant::now() + timeout);
+        let dawdle = timeout.is_some_and(|timeout| timeout <= DAWDLE_MAX)
+            && self.rng.percent(DAWDLE_PERCENT);
+        while self.ready.is_empty() {
+            let comes = !self.cancelled.is_empty()
+                || !self.overflow.is_empty()
+                || self.running.iter().any(|op| op.due.is_some());
+            if comes && !dawdle {
+                self.pass();
+                continue;
+            }
+            assert!(
+                self.kick.is_some() || timeout.is_some(),
+                "{self}: a wait that nothing can end: {} operations in flight",
+                self.running.len()
+            );
+            let left = deadline.map(|at| at.saturating_duration_since(Instant::now()));
+            self.poll_kick(left);
+            if deadline.is_some_and(|at| at <= Instant::now()) {
+                return;
+            }
+        }
+    }
+
+    /// Waits for the kick's eventfd and posts its completion.
+    fn poll_kick(&mut self, timeout: Option<Duration>) {
+        if kernel::take_kick(self.kick, timeout) {
+            let ends = self.rng.percent(MULTISHOT_ENDS_PERCENT);
+            if ends {
+                self.kick = None;
+            }
+            self.post(Cqe {
+                user_data: KICK,
+                result: 1,
+                flags: if ends { 0 } else { MORE },
+            });
+        }
+    }
+}
+
+impl std::fmt::Display for Sim {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(
+            f,
+            "simulated ring, seed {}, step {}",
+            self.config.seed, self.step
+        )
+    }
+}
+
+fn is_multishot(request: &Request) -> bool {
+    matches!(
+        request,
+        Request::Accept {
+            multishot: true,
+            ..
+        } | Request::RecvMulti { .. }
+    )
+}
+
+/// Says whether only somebody else's doing ends the operation.
+fn waits_for_a_peer(request: &Request) -> bool {
+    matches!(
+        request,
+        Request::Accept { .. }
+            | Request::Recv { .. }
+            | Request::RecvMulti { .. }
+            | Request::Poll { .. }
+    )
+}

@@ -1,0 +1,117 @@
+//! A worker that ends with large direct reads in flight never lets the device write into memory
+//! that was freed: the buffers are dropped only when the reads have ended.
+
+mod common;
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::{Duration, Instant};
+
+use common::quarantine::{self, Guarded};
+use common::{PatternFile, is_pattern};
+use corelane::fs::File;
+use corelane::{BackendChoice, Config, TurnBudget, Worker};
+
+const READ_LEN: usize = 8 << 20;
+const READS: usize = 4;
+/// How long after the end the device is given to write late; such a read takes a tenth of that.
+const WATCH: Duration = Duration::from_millis(150);
+
+/// How the worker ends.
+#[derive(Clone, Copy, Debug)]
+enum End {
+    Drop,
+    Shutdown,
+    /// By the panic of the thread that owns it.
+    Unwind,
+    /// After its tasks were aborted, and the turn that drops their futures.
+    Abort,
+}
+
+/// Starts the reads and asserts that all of them are in flight.
+fn start(file: &PatternFile) -> Option<(Worker, Vec<corelane::JoinHandle<()>>)> {
+    let config = Config::new()
+        .backend(BackendChoice::Uring)
+        .submit_bytes_max(READS * READ_LEN);
+    let worker = Worker::new(config).unwrap();
+    let tasks = {
+        let _entered = worker.enter();
+        let file = File::from_std(file.open_direct()?);
+        (0..READS)
+            .map(|at| {
+                let file = file.clone();
+                worker.spawn_local(async move {
+                    let offset = (at * READ_LEN) as u64;
+                    let (result, buf) = file.read_at(Guarded::new(READ_LEN), offset).await;
+                    assert_eq!(result.unwrap(), READ_LEN);
+                    assert!(is_pattern(&buf.bytes()[..4096], offset));
+                })
+            })
+            .collect()
+    };
+    worker.turn(TurnBudget::default());
+    Some((worker, tasks))
+}
+
+fn end(worker: Worker, tasks: &[corelane::JoinHandle<()>], end: End) {
+    match end {
+        End::Drop => drop(worker),
+        End::Shutdown => assert_eq!(worker.shutdown(Instant::now()).ops_leaked, 0),
+        End::Unwind => {
+            let unwound = catch_unwind(AssertUnwindSafe(|| {
+                let _worker = worker;
+                std::panic::resume_unwind(Box::new("the owner's panic"));
+            }));
+            assert!(unwound.is_err());
+        }
+        End::Abort => {
+            for task in tasks {
+                task.abort();
+            }
+            // The buffers stay: only the futures go.
+            let dropped = quarantine::dropped();
+            worker.turn(TurnBudget::default());
+            watch(Duration::from_millis(1));
+            let in_flight = worker.stats().in_flight;
+            let freed = usize::try_from(quarantine::dropped() - dropped).unwrap();
+            assert!(freed + usize::try_from(in_flight).unwrap() >= READS);
+            drop(worker);
+        }
+    }
+}
+
+/// Looks at the freed buffers until the time is over.
+fn watch(time: Duration) {
+    let start = Instant::now();
+    while start.elapsed() < time {
+        quarantine::check();
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    quarantine::check();
+}
+
+#[test]
+fn a_worker_that_ends_waits_for_its_direct_reads() {
+    let file = PatternFile::new("late-write", READS * READ_LEN);
+    for how in [End::Drop, End::Shutdown, End::Unwind, End::Abort] {
+        let dropped = quarantine::dropped();
+        let Some((worker, tasks)) = start(&file) else {
+            println!("SKIP: no direct I/O on {}", file.path.display());
+            return;
+        };
+        let in_flight = worker.stats().in_flight;
+        assert_eq!(
+            in_flight, READS as u64,
+            "{how:?}: the reads ended too early for this test"
+        );
+        assert_eq!(quarantine::dropped(), dropped);
+        end(worker, &tasks, how);
+        // Every buffer is free now, and has a canary in it.
+        assert_eq!(quarantine::dropped() - dropped, READS as u64, "{how:?}");
+        assert!(
+            tasks.iter().all(corelane::JoinHandle::is_finished),
+            "{how:?}"
+        );
+        watch(WATCH);
+        quarantine::release();
+    }
+}
