@@ -38,18 +38,22 @@ impl Lane {
         (self.credits_max - self.credits) as usize
     }
 
+    #[inline]
     pub(super) fn waiting(&self) -> usize {
         self.waiting.len() - self.dead
     }
 
+    #[inline]
     pub(super) fn has_credit(&self) -> bool {
         self.credits > 0
     }
 
+    #[inline]
     pub(super) fn charge(&mut self) {
         self.credits -= 1;
     }
 
+    #[inline]
     pub(super) fn refund(&mut self) {
         self.credits += 1;
     }
@@ -62,6 +66,7 @@ impl Lane {
         self.waiting.push_back((key, request));
     }
 
+    #[inline]
     pub(super) fn front(&self) -> Option<(OpKey, Request)> {
         self.waiting.front().copied()
     }

@@ -137,6 +137,7 @@ impl Driver {
     /// Says whether operations, cancels or the kick wait to be pushed, or pushed ones to be
     /// submitted. Without the kick in place nobody could tell a worker that only turns, and is
     /// waited for by its descriptor.
+    #[inline]
     pub(crate) fn has_unsubmitted(&mut self) -> bool {
         let Some(backend) = &mut self.backend else {
             return false;
@@ -148,6 +149,7 @@ impl Driver {
     }
 
     /// Says whether an enter has something to submit now.
+    #[inline]
     pub(crate) fn can_progress(&mut self) -> bool {
         let Some(backend) = &mut self.backend else {
             return false;
@@ -158,6 +160,7 @@ impl Driver {
     }
 
     /// Looks for completions without a system call.
+    #[inline]
     pub(crate) fn pending(&mut self) -> Pending {
         match &mut self.backend {
             Some(backend) => backend.pending(),
@@ -194,6 +197,7 @@ impl Driver {
     }
 
     /// Takes a result of `key`, or leaves `waker` to be woken when there is one.
+    #[inline]
     fn poll(&mut self, key: OpKey, waker: &Waker) -> Polled {
         let Some(slot) = self.slab.get_mut(key) else {
             return Polled::Gone;
@@ -250,7 +254,7 @@ impl Driver {
                 #[cfg(corelane_planted = "free_on_drop")]
                 {
                     // The planted bug that the tests of dropping must find.
-                    slot.memory = Erased::new(());
+                    slot.plant_free();
                 }
                 self.cancel(key);
                 (None, waker)
@@ -375,15 +379,21 @@ fn is_backpressure(error: &io::Error) -> bool {
 }
 
 /// Erases an operation's memory and describes the operation from the place where it then lies.
+#[inline]
 fn describe<K: Kind>(kind: &K, slot: &mut Slot, owner: usize) -> Request {
-    kind.request(slot.memory.get_mut::<K::Memory>(), owner)
+    kind.request(slot.memory_mut::<K::Memory>(), owner)
 }
 
+#[inline]
 fn one_shot<K: Kind>(memory: K::Memory) -> Slot {
     Slot::new(Erased::new(memory), K::DISPOSE, Results::One(None))
 }
 
 fn many<K: Kind>(memory: K::Memory) -> Slot {
     let ready = VecDeque::with_capacity(READY_MAX + READY_MAX / 4);
-    Slot::new(Erased::new(memory), K::DISPOSE, Results::Many(ready))
+    Slot::new(
+        Erased::new(memory),
+        K::DISPOSE,
+        Results::Many(Box::new(ready)),
+    )
 }

@@ -16,7 +16,12 @@ use crate::op::{Kind, Outcome};
 pub(crate) struct Op<K: Kind> {
     driver: DriverRef,
     state: State<K>,
+    retries: u8,
 }
+
+/// How often an operation is submitted again that the kernel gave up: it answers `ECANCELED`
+/// when signals keep it from making a helper thread, although nobody cancelled.
+const RETRIES_MAX: u8 = 8;
 
 enum State<K: Kind> {
     NotStarted(K, K::Memory),
@@ -32,6 +37,7 @@ impl<K: Kind> Op<K> {
         Self {
             driver,
             state: State::NotStarted(kind, memory),
+            retries: 0,
         }
     }
 
@@ -58,12 +64,24 @@ impl<K: Kind> Op<K> {
         }
     }
 
-    fn finish(&mut self, outcome: Outcome, slot: Option<Slot>) -> Poll<K::Output> {
+    fn finish(
+        &mut self,
+        outcome: Outcome,
+        slot: Option<Slot>,
+        cx: &Context<'_>,
+    ) -> Poll<K::Output> {
         let State::Submitted(kind, _) = std::mem::replace(&mut self.state, State::Done) else {
             unreachable!("only a submitted operation has a result");
         };
         let slot = slot.expect("an operation's one result is its last");
-        Poll::Ready(kind.complete(outcome, slot.into_memory::<K::Memory>()))
+        let memory = slot.into_memory::<K::Memory>();
+        if outcome.result == -libc::ECANCELED && self.retries < RETRIES_MAX {
+            // Only dropping the future cancels, and it is here.
+            self.retries += 1;
+            self.state = State::NotStarted(kind, memory);
+            return self.start(cx);
+        }
+        Poll::Ready(kind.complete(outcome, memory))
     }
 }
 
@@ -80,7 +98,7 @@ impl<K: Kind> Future for Op<K> {
         loop {
             let polled = this.driver.borrow_mut().poll(key, cx.waker());
             match polled {
-                Polled::Ready { outcome, slot, .. } => return this.finish(outcome, slot),
+                Polled::Ready { outcome, slot, .. } => return this.finish(outcome, slot, cx),
                 // The memory of one that is gone was leaked with the driver: there is no output
                 // to make. The worker that owned the task is gone as well.
                 Polled::Pending | Polled::Gone => return Poll::Pending,

@@ -20,8 +20,9 @@ use crate::op::request::LaneId;
 use crate::op::slab::{OpKey, Slot};
 use crate::ring::{Ring, Sqe, Wait};
 
-/// Gives a submission to the ring, or back when the ring is full.
-pub(super) fn push(ring: &mut Ring, sqe: Sqe) -> Result<(), Sqe> {
+/// Gives a submission to the ring; `false` when the ring is full.
+#[inline]
+pub(super) fn push(ring: &mut Ring, sqe: &Sqe) -> bool {
     // SAFETY: see the module's safety paragraph.
     unsafe { ring.push(sqe) }
 }
@@ -59,6 +60,7 @@ impl Driver {
     }
 
     /// Identifies the driver to buffers that are registered with one.
+    #[inline]
     pub(crate) fn identity(&self) -> usize {
         self.backend.as_ref().map_or(0, super::Backend::identity)
     }
@@ -108,6 +110,7 @@ impl Driver {
         }
     }
 
+    #[inline]
     fn has_room(&self, lane: LaneId, request: &Request) -> bool {
         let bytes = request.inline_bytes();
         let fits = bytes == 0

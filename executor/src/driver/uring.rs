@@ -33,35 +33,37 @@ impl Uring {
         self.ring.cq_entries()
     }
 
+    #[inline]
     pub(super) fn identity(&self) -> usize {
         self.identity
     }
 
+    #[inline]
     pub(super) fn push(&mut self, key: OpKey, request: &Request) -> bool {
-        push(&mut self.ring, to_sqe(request).user_data(key.user_data())).is_ok()
+        push(&mut self.ring, &to_sqe(request).user_data(key.user_data()))
     }
 
     pub(super) fn cancel(&mut self, key: OpKey) -> bool {
         push(
             &mut self.ring,
-            sqe::cancel(key.user_data()).user_data(CANCEL),
+            &sqe::cancel(key.user_data()).user_data(CANCEL),
         )
-        .is_ok()
     }
 
     pub(super) fn arm_kick(&mut self, eventfd: RawFd) -> bool {
         let events = u32::from(libc::POLLIN.unsigned_abs());
         push(
             &mut self.ring,
-            sqe::poll(eventfd, events, true).user_data(KICK),
+            &sqe::poll(eventfd, events, true).user_data(KICK),
         )
-        .is_ok()
     }
 
+    #[inline]
     pub(super) fn queued(&mut self) -> usize {
         self.ring.queued()
     }
 
+    #[inline]
     pub(super) fn pending(&mut self) -> Pending {
         self.ring.pending()
     }
@@ -74,11 +76,13 @@ impl Uring {
         self.ring.enter(wait)
     }
 
+    #[inline]
     pub(super) fn reap(&mut self, out: &mut Vec<Cqe>) -> usize {
         self.ring.reap(out)
     }
 }
 
+#[inline]
 fn to_sqe(request: &Request) -> Sqe {
     match *request {
         Request::Read {
