@@ -68,7 +68,7 @@ fn the_catalogue_the_headers_and_inflating_do_no_io() {
 fn what_a_call_returned_becomes_an_error_beside_the_call() {
     let mut found = Vec::new();
     for source in sources() {
-        found.extend(rules::errno(&source, "src/sync_reader/pread.rs"));
+        found.extend(rules::errno(&source, &["src/sync_reader/pread.rs"]));
     }
     clean(&found);
 }

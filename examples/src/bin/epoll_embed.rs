@@ -132,7 +132,12 @@ fn run_loop(
         counted.wakes += 1;
         if events.iter().any(|event| event.data.u64() == TICKS) {
             let mut bytes = [0; 64];
-            counted.ticks += ticks.read(&mut bytes)?;
+            let got = ticks.read(&mut bytes)?;
+            counted.ticks += got;
+            if got == 0 {
+                // The other side is gone, which makes the socket readable for good.
+                epoll::delete(&epoll, &ticks)?;
+            }
         }
         // A turn that has nothing to do costs little; so there is no need to tell why we woke.
         // The budget keeps the loop's own work from waiting.

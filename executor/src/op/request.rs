@@ -122,3 +122,38 @@ impl Request {
         }
     }
 }
+
+/// Names the line in which an operation waits for its turn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum LaneId {
+    /// Operations that end by themselves.
+    Prompt,
+    /// Operations that wait for a peer.
+    Peer,
+}
+
+impl LaneId {
+    pub(crate) const ALL: [Self; 2] = [Self::Prompt, Self::Peer];
+
+    pub(crate) fn of(request: &Request) -> Self {
+        match request {
+            Request::Accept { .. }
+            | Request::Connect { .. }
+            | Request::Recv { .. }
+            | Request::RecvMulti { .. }
+            | Request::Send { .. }
+            | Request::SendMsg { .. }
+            | Request::Poll { .. } => Self::Peer,
+            Request::Read { .. }
+            | Request::Write { .. }
+            | Request::Readv { .. }
+            | Request::Writev { .. }
+            | Request::Fsync { .. }
+            | Request::Fadvise { .. }
+            | Request::Open { .. }
+            | Request::Statx { .. }
+            | Request::Close { .. }
+            | Request::Shutdown { .. } => Self::Prompt,
+        }
+    }
+}

@@ -7,6 +7,7 @@ use std::task::Waker;
 use slab::Slab;
 
 use super::lifecycle::Lifecycle;
+use super::request::LaneId;
 use super::{Dispose, Outcome};
 use crate::buf::Erased;
 
@@ -81,6 +82,8 @@ pub(crate) struct Slot {
     pub(crate) lifecycle: Lifecycle,
     /// A multishot operation whose cancel has been sent because its ready queue is full.
     pub(crate) paused: bool,
+    /// The line that the operation waited in and is charged to.
+    pub(crate) lane: LaneId,
     pub(crate) waker: Option<Waker>,
     pub(crate) results: Results,
     pub(crate) memory: Erased,
@@ -93,6 +96,7 @@ impl Slot {
             generation: 0,
             lifecycle: Lifecycle::Queued,
             paused: false,
+            lane: LaneId::Prompt,
             waker: None,
             results,
             memory,
@@ -170,6 +174,17 @@ impl OpSlab {
 
     pub(crate) fn high_water(&self) -> usize {
         self.high_water
+    }
+
+    /// Forgets the slots whose memory the backend may touch, for ever, and hands out who waits
+    /// for them.
+    pub(crate) fn leak_in_flight(&mut self, wakers: &mut Vec<Waker>) {
+        for key in self.in_flight() {
+            if let Some(mut slot) = self.remove(key) {
+                wakers.extend(slot.waker.take());
+                std::mem::forget(slot);
+            }
+        }
     }
 
     /// Lists the operations whose memory the backend may touch.

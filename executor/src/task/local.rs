@@ -14,7 +14,7 @@ use std::ops::Deref;
 use std::ptr::{self, NonNull};
 use std::rc::Rc;
 
-use super::cell::{TaskCell, guarded};
+use super::cell::TaskCell;
 use super::enter::{EnterGuard, enter, leave_for_good};
 use super::error::JoinError;
 use super::header::{TaskPtr, drop_ref, free};
@@ -23,6 +23,7 @@ use super::registry::Registry;
 use super::remote::RemoteSpawner;
 use super::run_queue::RunQueue;
 use super::state::{Complete, Start};
+use crate::guard::guarded;
 use crate::mailbox::shim::{Arc, spin_loop, yield_now};
 use crate::mailbox::{Chain, Link, SpawnBox, WakeBlock};
 
@@ -206,8 +207,14 @@ impl LocalInner {
     }
 
     /// Announces that the worker is about to wait; false when there is something to run instead.
-    pub(crate) fn prepare_park(&self) -> bool {
-        self.queue.is_empty() && self.block.prepare_park(|| self.spawns.is_empty())
+    ///
+    /// `others_empty` looks at what else may have been left for the worker; it is called after the
+    /// announcement is visible.
+    pub(crate) fn prepare_park(&self, others_empty: impl FnOnce() -> bool) -> bool {
+        self.queue.is_empty()
+            && self
+                .block
+                .prepare_park(|| self.spawns.is_empty() && others_empty())
     }
 
     /// Ends a park, at the start of a turn; true when a kick was sent for it.

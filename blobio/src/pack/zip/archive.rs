@@ -34,8 +34,8 @@ pub struct Archive<B> {
     blob: B,
     name: Arc<str>,
     archive_len: u64,
-    entries: Vec<Entry>,
-    index: HashMap<Arc<str>, usize>,
+    entries: Arc<[Entry]>,
+    index: Arc<HashMap<Arc<str>, usize>>,
 }
 
 /// The data of an entry.
@@ -56,6 +56,18 @@ impl<B> Archive<B> {
     /// Gives the archive as the blob it is.
     pub fn blob(&self) -> &B {
         &self.blob
+    }
+
+    /// Gives this archive on another blob that has the same bytes: a reader of another core, for
+    /// example. The catalogue is shared, not read again.
+    pub fn on<C>(&self, blob: C) -> Archive<C> {
+        Archive {
+            blob,
+            name: Arc::clone(&self.name),
+            archive_len: self.archive_len,
+            entries: Arc::clone(&self.entries),
+            index: Arc::clone(&self.index),
+        }
     }
 
     /// Gives the number of entries.
@@ -107,8 +119,8 @@ impl<B> Archive<B> {
             blob,
             name,
             archive_len,
-            entries,
-            index,
+            entries: entries.into(),
+            index: Arc::new(index),
         }
     }
 

@@ -7,14 +7,15 @@ use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap};
 use std::io;
 use std::rc::Rc;
-use std::sync::Arc;
 
-use blobio::pack::zip::{EntryData, InflateReader};
+use blobio::NativeFileAsyncBlobRandomReader;
+use blobio::async_reader::{AsyncEntryData, AsyncInflateReader};
+use blobio::pack::zip::Entry;
 use bytes::Bytes;
 use corelane::sync::Notify;
 
 use super::held::{hold, reserve};
-use super::mounting::{PackBlob, PackEntry, PackRoot};
+use super::mounting::{PackEntry, PackRoot, WorkerPack};
 use super::source::{Content, Failure};
 use super::worker::Worker;
 use crate::http::range::ByteRange;
@@ -25,9 +26,6 @@ const WHOLE_MAX: u64 = 16 << 20;
 
 /// What a longer one is inflated by at a time.
 const CHUNK_LEN: usize = 256 * 1024;
-
-/// Most bytes that one job inflates only to get to a range.
-const SKIP_LEN: u64 = 8 << 20;
 
 /// An archive's number, and where the entry's header is.
 type Key = (usize, u64);
@@ -46,14 +44,12 @@ pub(super) async fn open(
         .await
         .ok_or(Failure::Overloaded)?;
     let chunk_len = usize::try_from(permit.credits()).expect("at most CHUNK_LEN");
-    let (archive, wanted) = (Arc::clone(&pack.archive), entry.entry.clone());
-    let start: Start = Arc::new(move || match archive.data_owned(&wanted)? {
-        EntryData::Deflated(reader) => Ok(reader),
-        EntryData::Stored(_) => Err(io::ErrorKind::InvalidData.into()),
-    });
+    let pack = Rc::clone(&worker.packs[pack.index]);
+    let reader = open_reader(&pack, &entry.entry).await;
     Ok(Content::Stream(InflateStream {
-        start,
-        reader: None,
+        pack,
+        entry: entry.entry.clone(),
+        reader: reader.map_err(|error| Failure::of(worker, &error))?,
         position: 0,
         range: ByteRange { start: 0, end: len },
         chunk_len,
@@ -73,9 +69,7 @@ async fn whole(worker: &Rc<Worker>, pack: &PackRoot, entry: &PackEntry) -> Resul
     };
     let len = usize::try_from(entry.entry.len()).map_err(|_| Failure::Overloaded)?;
     let permit = reserve(worker, len).await.ok_or(Failure::Overloaded)?;
-    let (archive, wanted) = (Arc::clone(&pack.archive), entry.entry.clone());
-    let inflated = corelane::spawn_blocking(move || archive.read(&wanted)).await;
-    let inflated = inflated.map_err(|error| Failure::of(worker, &error))?;
+    let inflated = worker.packs[pack.index].read_async(&entry.entry).await;
     let bytes = inflated.map_err(|error| Failure::of(worker, &error))?;
     let bytes = hold(bytes, permit);
     worker.cache.put(key, bytes.clone());
@@ -189,12 +183,11 @@ impl Drop for Turn {
     }
 }
 
-type Start = Arc<dyn Fn() -> io::Result<InflateReader<PackBlob>> + Send + Sync>;
-
 /// A long entry, inflated as it is sent.
 pub(super) struct InflateStream {
-    start: Start,
-    reader: Option<InflateReader<PackBlob>>,
+    pack: Rc<WorkerPack>,
+    entry: Entry,
+    reader: AsyncInflateReader<NativeFileAsyncBlobRandomReader>,
     position: u64,
     range: ByteRange,
     chunk_len: usize,
@@ -203,13 +196,21 @@ pub(super) struct InflateStream {
 }
 
 impl InflateStream {
-    /// Says which bytes to give next.
-    pub(super) fn seek(&mut self, range: ByteRange) {
+    /// Goes to a range: on from where the stream is, or from the beginning.
+    ///
+    /// # Errors
+    /// When the entry is not as the archive declares.
+    pub(super) async fn seek(&mut self, range: ByteRange) -> io::Result<()> {
         if range.start < self.position {
-            self.reader = None;
+            self.reader = open_reader(&self.pack, &self.entry).await?;
             self.position = 0;
         }
         self.range = range;
+        while self.position < range.start {
+            let skipped = self.inflate(range.start - self.position).await?;
+            self.reuse(skipped);
+        }
+        Ok(())
     }
 
     /// Gives the next bytes of the range; `None` at its end.
@@ -217,19 +218,10 @@ impl InflateStream {
     /// # Errors
     /// When the entry is not as the archive declares.
     pub(super) async fn next(&mut self) -> io::Result<Option<Vec<u8>>> {
-        while self.position < self.range.start {
-            let skip = (self.range.start - self.position).min(SKIP_LEN);
-            self.run(skip, 0).await?;
+        match self.range.end - self.position {
+            0 => Ok(None),
+            left => self.inflate(left).await.map(Some),
         }
-        if self.position >= self.range.end {
-            return Ok(None);
-        }
-        let left = self.range.end - self.position;
-        let wanted = usize::try_from(left)
-            .unwrap_or(usize::MAX)
-            .min(self.chunk_len);
-        self.run(0, wanted).await?;
-        Ok(Some(std::mem::take(&mut self.spare)))
     }
 
     /// Takes back a chunk's memory for the next one.
@@ -237,43 +229,28 @@ impl InflateStream {
         self.spare = chunk;
     }
 
-    /// Inflates, off the worker: so many bytes to forget, then so many into `spare`.
-    async fn run(&mut self, skip: u64, wanted: usize) -> io::Result<()> {
-        let (start, reader) = (Arc::clone(&self.start), self.reader.take());
-        let (mut chunk, chunk_len) = (std::mem::take(&mut self.spare), self.chunk_len);
-        let job = corelane::spawn_blocking(move || -> io::Result<_> {
-            let mut reader = match reader {
-                Some(reader) => reader,
-                None => start()?,
-            };
-            chunk.resize(chunk_len, 0);
-            let mut skip = skip;
-            while skip > 0 {
-                let len = usize::try_from(skip).unwrap_or(usize::MAX).min(chunk_len);
-                fill(&mut reader, &mut chunk[..len])?;
-                skip -= u64::try_from(len).expect("a length");
-            }
-            fill(&mut reader, &mut chunk[..wanted])?;
-            chunk.truncate(wanted);
-            Ok((reader, chunk))
-        });
-        let (reader, chunk) = job.await??;
-        self.reader = Some(reader);
-        self.spare = chunk;
-        self.position += skip + u64::try_from(wanted).expect("a length");
-        Ok(())
+    async fn inflate(&mut self, left: u64) -> io::Result<Vec<u8>> {
+        let wanted = usize::try_from(left)
+            .unwrap_or(usize::MAX)
+            .min(self.chunk_len);
+        let spare = std::mem::take(&mut self.spare);
+        let chunk = self.reader.next_chunk(spare, wanted).await?;
+        if chunk.is_empty() {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        self.position += u64::try_from(chunk.len()).expect("a length");
+        Ok(chunk)
     }
 }
 
-fn fill(reader: &mut InflateReader<PackBlob>, mut buf: &mut [u8]) -> io::Result<()> {
-    while !buf.is_empty() {
-        let count = reader.next_bytes(buf)?;
-        if count == 0 {
-            return Err(io::ErrorKind::UnexpectedEof.into());
-        }
-        buf = &mut buf[count..];
+async fn open_reader(
+    pack: &WorkerPack,
+    entry: &Entry,
+) -> io::Result<AsyncInflateReader<NativeFileAsyncBlobRandomReader>> {
+    match pack.data_async(entry).await? {
+        AsyncEntryData::Deflated(reader) => Ok(reader),
+        AsyncEntryData::Stored(_) => Err(io::ErrorKind::InvalidData.into()),
     }
-    Ok(())
 }
 
 fn length(bytes: &Bytes) -> u64 {

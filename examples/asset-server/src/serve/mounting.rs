@@ -4,10 +4,10 @@ use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, OnceLock};
+use std::sync::OnceLock;
 
-use blobio::NativeFileBlobRandomReader;
 use blobio::pack::zip::{Archive, Entry, Extent, Method};
+use blobio::{NativeFileAsyncBlobRandomReader, NativeFileBlobRandomReader};
 
 use crate::etag::{ETag, EntryIdentity, FileIdentity};
 use crate::mounts::{ArchiveIndex, Mount, Mounts, Source};
@@ -15,8 +15,8 @@ use crate::mounts::{ArchiveIndex, Mount, Mounts, Source};
 /// All mounts, with what is known of them without reading.
 pub(super) type SiteMounts = Mounts<FolderRoot, PackRoot, PackEntry>;
 
-/// The blob that archives are.
-pub(super) type PackBlob = NativeFileBlobRandomReader;
+/// An archive as a worker reads it, on its own ring.
+pub(super) type WorkerPack = Archive<NativeFileAsyncBlobRandomReader>;
 
 /// A folder. Each worker has it open under its number.
 #[derive(Debug)]
@@ -29,11 +29,20 @@ pub(super) struct FolderRoot {
 #[derive(Debug)]
 pub(super) struct PackRoot {
     pub(super) index: usize,
-    pub(super) archive: Arc<Archive<PackBlob>>,
-    pub(super) file: File,
+    /// Its catalogue, read once; each worker reads the rest by itself.
+    archive: Archive<NativeFileBlobRandomReader>,
+    file: File,
     /// When the archive was modified, in seconds since 1970. It stands for its entries as well:
     /// their own dates have no time zone.
     pub(super) modified: Option<u64>,
+}
+
+impl PackRoot {
+    /// Gives the archive to the current worker.
+    pub(super) fn on_worker(&self) -> io::Result<WorkerPack> {
+        let file = corelane::fs::File::from_std(self.file.try_clone()?);
+        Ok(self.archive.on(file.into()))
+    }
 }
 
 /// An entry of an archive.
@@ -91,7 +100,7 @@ fn open_pack(
 ) -> Result<(PackRoot, ArchiveIndex<PackEntry>), String> {
     let prepare = || -> io::Result<_> {
         let identity = identity(&file.metadata()?);
-        let blob = PackBlob::from(file.try_clone()?);
+        let blob = NativeFileBlobRandomReader::from(file.try_clone()?);
         Ok((identity, blob))
     };
     let (identity, blob) = prepare().map_err(|error| cannot_serve(root, &error))?;
@@ -104,7 +113,7 @@ fn open_pack(
     let entries = ArchiveIndex::build(entries);
     let pack = PackRoot {
         index,
-        archive: Arc::new(archive),
+        archive,
         file,
         modified: seconds(identity.mtime_ns),
     };

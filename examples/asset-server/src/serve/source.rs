@@ -5,10 +5,10 @@
 use std::io;
 use std::rc::Rc;
 
+use blobio::NativeFileAsyncBlobRandomReader as Reader;
 use blobio::pack::zip::{Extent, Method};
 use bytes::Bytes;
 use corelane::buf::IoBuf as _;
-use corelane::fs::File;
 
 use super::inflate::{self, InflateStream};
 use super::mounting::{PackEntry, PackRoot};
@@ -33,7 +33,7 @@ pub(super) struct Found<'s> {
 /// Where a resource's bytes are.
 pub(super) enum Source<'s> {
     /// In a file of a folder.
-    File(File),
+    File(Reader),
     /// In an entry of an archive.
     Entry(&'s PackRoot, &'s PackEntry),
     /// At hand.
@@ -47,7 +47,7 @@ pub(super) enum Source<'s> {
 )]
 pub(super) enum Content {
     /// From this position of a file on.
-    File(File, u64),
+    File(Reader, u64),
     /// At hand.
     Memory(Bytes),
     /// Inflated as they are sent.
@@ -72,7 +72,7 @@ impl Source<'_> {
             Self::Entry(pack, entry) if entry.entry.method() == Method::Stored => {
                 let extent = locate(worker, pack, entry).await?;
                 Ok(Content::File(
-                    worker.packs[pack.index].clone(),
+                    worker.packs[pack.index].blob().clone(),
                     extent.offset,
                 ))
             }
@@ -100,7 +100,7 @@ impl Content {
                     return read_behind(file, at, out, range.len()).await;
                 }
                 let out = wire.send(out).await?;
-                wire.send_file(file, at..at + range.len()).await?;
+                wire.send_file(file.file(), at..at + range.len()).await?;
                 Ok(out)
             }
             Self::Memory(bytes) => {
@@ -115,13 +115,10 @@ impl Content {
                 Ok(out)
             }
             Self::Stream(stream) => {
-                let mut out = wire.send(out).await?;
-                stream.seek(range);
+                let out = wire.send(out).await?;
+                stream.seek(range).await?;
                 while let Some(chunk) = stream.next().await? {
-                    out = wire.send(chunk).await.map(|chunk| {
-                        stream.reuse(chunk);
-                        out
-                    })?;
+                    stream.reuse(wire.send(chunk).await?);
                 }
                 Ok(out)
             }
@@ -138,9 +135,7 @@ pub(super) async fn locate(
     if let Some(extent) = entry.extent.get() {
         return Ok(*extent);
     }
-    let (archive, wanted) = (std::sync::Arc::clone(&pack.archive), entry.entry.clone());
-    let located = corelane::spawn_blocking(move || archive.locate(&wanted)).await;
-    let located = located.map_err(|error| Failure::of(worker, &error))?;
+    let located = worker.packs[pack.index].locate_async(&entry.entry).await;
     let extent = located.map_err(|error| Failure::of(worker, &error))?;
     Ok(*entry.extent.get_or_init(|| extent))
 }
@@ -154,22 +149,14 @@ impl Failure {
 }
 
 /// Reads `len` bytes of a file behind what a buffer holds.
-async fn read_behind(file: &File, at: u64, mut out: Vec<u8>, len: u64) -> io::Result<Vec<u8>> {
-    let (begin, len) = (out.len(), index(len)?);
+async fn read_behind(file: &Reader, at: u64, mut out: Vec<u8>, len: u64) -> io::Result<Vec<u8>> {
+    let (filled, len) = (out.len(), index(len)?);
     out.reserve(len);
-    while out.len() < begin + len {
-        let (filled, end) = (out.len(), begin + len);
-        let done = u64::try_from(filled - begin).expect("a length");
-        let (result, part) = file.read_at(out.slice(filled..end), at + done).await;
-        out = part.into_inner();
-        match result {
-            Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
-            Ok(_) => {}
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
+    let (count, part) = file.read_at(out.slice(filled..filled + len), at).await;
+    if count? < len {
+        return Err(io::ErrorKind::UnexpectedEof.into());
     }
-    Ok(out)
+    Ok(part.into_inner())
 }
 
 fn index(position: u64) -> io::Result<usize> {

@@ -11,13 +11,13 @@ use std::sync::Arc;
 use std::task::{Poll, Waker};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use corelane::fs::{Dir, File};
+use corelane::fs::Dir;
 use corelane::net::{Incoming, TcpListener, TcpStream};
 use corelane::sync::{Notify, oneshot};
 use corelane::time::{sleep, timeout};
 
 use super::inflate::Cache;
-use super::mounting::cannot_serve;
+use super::mounting::{WorkerPack, cannot_serve};
 use super::{Site, cannot_listen, connection};
 use crate::http::multipart::BoundarySource;
 use crate::http::response::DateCache;
@@ -50,7 +50,7 @@ pub(super) struct Worker {
     /// By [`FolderRoot::index`](super::mounting::FolderRoot).
     pub(super) folders: Vec<Dir>,
     /// By [`PackRoot::index`](super::mounting::PackRoot).
-    pub(super) packs: Vec<File>,
+    pub(super) packs: Vec<Rc<WorkerPack>>,
     pub(super) cache: Cache,
     pub(super) boundaries: RefCell<BoundarySource>,
     date: RefCell<DateCache>,
@@ -95,9 +95,10 @@ impl Worker {
                     folders.push(opened.map_err(|error| cannot_serve(&root.path, &error))?);
                 }
                 Source::Archive(pack, _) => {
-                    let file = pack.file.try_clone();
-                    let file = file.map_err(|error| cannot_serve(mount.name.as_ref(), &error))?;
-                    packs.push(File::from_std(file));
+                    let opened = pack.on_worker();
+                    let opened =
+                        opened.map_err(|error| cannot_serve(mount.name.as_ref(), &error))?;
+                    packs.push(Rc::new(opened));
                 }
             }
         }
