@@ -47,7 +47,7 @@ fn measure() {
         std::thread::sleep(Duration::from_millis(100));
         blocked_min = blocked_min.min(processes_blocked());
     }
-    let (cpu, elapsed) = (cpu_time() - cpu, start.elapsed());
+    let (cpu, elapsed) = (cpu_time().saturating_sub(cpu), start.elapsed());
     let parks = |stats: &[corelane::Stats]| stats.iter().map(|stats| stats.parks).sum::<u64>();
     let (before, after) = (parks(&stats), parks(&executor.stats()));
     assert!(
