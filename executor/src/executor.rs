@@ -417,7 +417,7 @@ impl Executor {
 
     /// Ends the workers: they refuse new tasks, have until `deadline` to finish those they have,
     /// abort the rest, cancel all operations and wait for the kernel to let go of their memory
-    /// (at least half a second). Returns when all threads have ended.
+    /// (at least two seconds). Returns when all threads have ended.
     #[expect(
         clippy::must_use_candidate,
         reason = "the report is for those who care"

@@ -6,7 +6,7 @@ mod support;
 use std::cell::Cell;
 use std::future::pending;
 use std::io::{Read, Write};
-use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
@@ -15,8 +15,8 @@ use corelane::fs::File;
 use corelane::net::UnixStream;
 use corelane::time::sleep;
 use corelane::{
-    Config, Rung, SetupError, TurnBudget, Worker, current_worker, need_preempt, spawn_local,
-    yield_now,
+    AsyncFd, Config, Rung, SetupError, TurnBudget, Worker, current_worker, need_preempt,
+    spawn_local, yield_now,
 };
 
 use support::{HUNG, content, file_of, panic_text, watched, worker};
@@ -183,6 +183,35 @@ fn the_descriptor_tells_of_a_wake_by_another_thread() {
     thread.join().unwrap();
     quiet(&worker, fd);
     assert!(waiting.is_finished());
+}
+
+#[test]
+fn the_descriptor_tells_of_a_foreign_eventfd_that_a_task_awaits() {
+    let worker = worker();
+    // SAFETY: eventfd takes no memory.
+    let foreign = unsafe { libc::eventfd(0, libc::EFD_CLOEXEC | libc::EFD_NONBLOCK) };
+    // SAFETY: the call has just made this descriptor, and nothing else owns it.
+    let foreign = std::fs::File::from(unsafe { OwnedFd::from_raw_fd(foreign) });
+    let seen = Rc::new(Cell::new(0));
+    {
+        let _entered = worker.enter();
+        let (ours, seen) = (AsyncFd::new(foreign.try_clone().unwrap()), Rc::clone(&seen));
+        spawn_local(async move {
+            loop {
+                ours.readable().await.unwrap();
+                ours.get_ref().read_exact(&mut [0; 8]).unwrap();
+                seen.set(seen.get() + 1);
+            }
+        });
+    }
+    let fd = worker.fd().unwrap();
+    quiet(&worker, fd);
+    for round in 1..=10 {
+        (&foreign).write_all(&1u64.to_ne_bytes()).unwrap();
+        assert!(readable(fd, Duration::from_secs(10)), "round {round}");
+        quiet(&worker, fd);
+        assert_eq!(seen.get(), round);
+    }
 }
 
 #[test]

@@ -8,8 +8,9 @@ use corelane::{Executor, Placement, spawn_local, yield_now};
 use support::run;
 
 fn raise(signal: i32) {
+    let process = std::process::id().try_into().unwrap();
     // SAFETY: kill takes no memory; the signal is handled by this test.
-    assert_eq!(unsafe { libc::kill(libc::getpid(), signal) }, 0);
+    assert_eq!(unsafe { libc::kill(process, signal) }, 0);
 }
 
 #[test]

@@ -293,9 +293,14 @@ impl Driver {
     pub(crate) fn close(&mut self, deadline: Instant, delivery: &mut Delivery) -> usize {
         const STEP: Duration = Duration::from_millis(50);
         self.close_lanes(delivery);
-        self.cancels.clear();
-        self.cancels.extend(self.slab.in_flight());
+        let mut progress = 0;
         while self.in_flight() > 0 {
+            if progress == 0 {
+                // Again, too, when a step has brought nothing: a cancel that found its operation
+                // at work has no effect (`EALREADY`), and the operation may wait again since.
+                self.cancels.clear();
+                self.cancels.extend(self.slab.in_flight());
+            }
             let now = Instant::now();
             let wait = deadline.saturating_duration_since(now).min(STEP);
             let entered = self.enter(if wait.is_zero() {
@@ -303,7 +308,7 @@ impl Driver {
             } else {
                 Wait::Timeout(wait)
             });
-            let progress = self.dispatch(delivery);
+            progress = self.dispatch(delivery);
             if entered.is_err() || (progress == 0 && now >= deadline) {
                 break;
             }

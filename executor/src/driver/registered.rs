@@ -89,4 +89,16 @@ impl Driver {
             .ok_or_else(|| io::Error::from(io::ErrorKind::Unsupported))?;
         ring.register_eventfd(eventfd.as_raw_fd())
     }
+
+    /// Registers `eventfd` anew, which makes every kind of completion signal it again.
+    ///
+    /// # Errors
+    ///
+    /// The kernel's answer.
+    pub(crate) fn renew_eventfd(&self, eventfd: BorrowedFd<'_>) -> io::Result<()> {
+        match self.backend.as_ref().and_then(super::Backend::ring) {
+            Some(ring) => ring.renew_eventfd(eventfd.as_raw_fd()),
+            None => Ok(()),
+        }
+    }
 }

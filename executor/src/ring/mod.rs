@@ -174,6 +174,14 @@ impl Ring {
         self.inner.submitter().register_eventfd(eventfd)
     }
 
+    /// Registers `eventfd` anew. A completion that a write to another eventfd brings is signalled
+    /// once per registration: the kernel defers that signal, and forgets that it has been sent
+    /// (seen with Linux 6.18).
+    pub(crate) fn renew_eventfd(&self, eventfd: RawFd) -> io::Result<()> {
+        self.inner.submitter().unregister_eventfd()?;
+        self.inner.submitter().register_eventfd(eventfd)
+    }
+
     /// Registers memory for fixed-buffer operations.
     ///
     /// # Safety

@@ -65,9 +65,9 @@ impl EventFd {
         let _ = (&self.0).write(&1u64.to_ne_bytes());
     }
 
-    /// Makes the eventfd unreadable until the next signal.
-    pub(crate) fn drain(&self) {
-        let _ = (&self.0).read(&mut [0; 8]);
+    /// Makes the eventfd unreadable until the next signal. True when it was readable.
+    pub(crate) fn drain(&self) -> bool {
+        (&self.0).read(&mut [0; 8]).is_ok()
     }
 
     pub(crate) fn as_fd(&self) -> BorrowedFd<'_> {
@@ -143,7 +143,7 @@ mod tests {
     #[test]
     fn an_eventfd_is_drained_and_signalled() {
         let event = EventFd::new().unwrap();
-        event.drain();
+        assert!(!event.drain());
         event.signal();
         event.signal();
         let mut value = [0; 8];

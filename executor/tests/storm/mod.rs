@@ -5,7 +5,9 @@ mod kinds;
 mod round;
 
 use std::cell::Cell;
+use std::collections::BTreeSet;
 use std::fmt;
+use std::os::fd::RawFd;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
@@ -69,6 +71,8 @@ pub struct Storm<'a> {
     ledger: Rc<Ledger>,
     rounds: u64,
     workers: u64,
+    /// Workers that ended while the device was still busy.
+    stalls: u64,
 }
 
 /// One operation as the storm sees it.
@@ -85,11 +89,8 @@ impl<'a> Storm<'a> {
             ledger: Rc::default(),
             rounds: 0,
             workers: 0,
+            stalls: 0,
         }
-    }
-
-    pub fn rounds(&self) -> u64 {
-        self.rounds
     }
 
     pub fn ended_in_flight(&self) -> u64 {
@@ -138,7 +139,8 @@ impl<'a> Storm<'a> {
             self.settle(&worker, &mut handles, seed);
         }
         self.count_in_flight_at_the_end(&worker, &handles);
-        end_worker(worker, &mut rng, seed);
+        let what = format!("seed {seed}, queues {sq} and {cq}, {:?}", worker.stats());
+        self.end_worker(worker, &mut rng, &what);
         for flying in &mut handles {
             flying.remote.close();
             flying.check_task(seed);
@@ -155,7 +157,7 @@ impl<'a> Storm<'a> {
         let count = 1 + rng.below(12);
         self.rounds += count as u64;
         let _entered = worker.enter();
-        let sparingly = if self.workers < 256 { 50 } else { 5 };
+        let sparingly = if self.workers < 256 { 50 } else { 1 };
         (0..count)
             .map(|_| {
                 let kind = rng.pick(&Kind::ALL);
@@ -219,7 +221,38 @@ impl<'a> Storm<'a> {
         }
     }
 
-    fn check_fds(&self, before: &Fds, seed: u64) {
+    fn end_worker(&mut self, worker: Worker, rng: &mut Rng, what: &str) {
+        let start = Instant::now();
+        let leaked = match rng.below(3) {
+            0 => worker.shutdown(start).ops_leaked,
+            1 => {
+                let deadline = start + Duration::from_micros(500);
+                worker.shutdown(deadline).ops_leaked
+            }
+            _ => {
+                drop(worker);
+                0
+            }
+        };
+        let elapsed = start.elapsed();
+        assert!(elapsed < Duration::from_secs(4), "{what}: {elapsed:?}");
+        if leaked == 0 {
+            return;
+        }
+        // A shutdown gives operations half a second. A device that takes longer for a direct
+        // read, which no cancel can stop, is rare; then the report says so, and what the read
+        // holds stays.
+        println!("{what}: {leaked} operations took longer than {elapsed:?}");
+        self.stalls += 1;
+        let rare = self.stalls <= 1 + self.workers / 500;
+        assert!(
+            self.world.real && elapsed >= Duration::from_millis(500) && rare,
+            "{what}: {leaked} operations would not end in {elapsed:?}"
+        );
+        self.ledger.leak(leaked);
+    }
+
+    fn check_fds(&self, before: &BTreeSet<RawFd>, seed: u64) {
         let (eventfds, left): (Fds, Fds) = fds::since(before)
             .into_iter()
             .partition(|(_, target)| target.contains("[eventfd]"));
@@ -294,37 +327,17 @@ fn fly(worker: &Worker, flying: &mut [Flying], rng: &mut Rng, ledger: &Ledger) {
     }
 }
 
-fn end_worker(worker: Worker, rng: &mut Rng, seed: u64) {
-    let start = Instant::now();
-    let leaked = match rng.below(3) {
-        0 => worker.shutdown(Instant::now()).ops_leaked,
-        1 => {
-            worker
-                .shutdown(Instant::now() + Duration::from_micros(500))
-                .ops_leaked
-        }
-        _ => {
-            drop(worker);
-            0
-        }
-    };
-    assert_eq!(leaked, 0, "seed {seed}: operations would not end");
-    assert!(
-        start.elapsed() < Duration::from_secs(4),
-        "seed {seed}: {:?}",
-        start.elapsed()
-    );
-}
-
 impl fmt::Display for Storm<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let in_flight = self.ended_in_flight();
         writeln!(
             f,
-            "{} rounds on {} workers, {in_flight} ended in flight, {} buffers dropped",
+            "{} rounds on {} workers, {in_flight} ended in flight, {} buffers dropped, \
+             {} stalls",
             self.rounds,
             self.workers,
-            quarantine::dropped()
+            quarantine::dropped(),
+            self.stalls
         )?;
         for (kind, ends) in Kind::ALL.iter().zip(&self.ledger.met) {
             let [dropped, forgotten, aborted, shut_down] = ends.each_ref().map(Cell::get);

@@ -115,6 +115,11 @@ pub(crate) fn child(test: &str) -> (std::process::ExitStatus, String) {
         .env("CORELANE_TEST_CHILD", "1")
         .output()
         .unwrap();
+    let stdout = String::from_utf8_lossy(&output.stdout);
+    assert!(
+        stdout.contains("running 1 test"),
+        "there is no test {test}: {stdout}"
+    );
     (
         output.status,
         String::from_utf8_lossy(&output.stderr).into_owned(),

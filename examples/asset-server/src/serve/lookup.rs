@@ -50,10 +50,13 @@ pub(super) async fn open_beneath(
         b"" => Path::new("."),
         bytes => Path::new(OsStr::from_bytes(bytes)),
     };
+    // To look at something takes no flags; to read it must not wait for it.
+    let waits_not = match flags & libc::O_PATH {
+        0 => libc::O_NONBLOCK | libc::O_NOCTTY,
+        _ => 0,
+    };
     let mut options = OpenOptions::new();
-    options
-        .read(true)
-        .custom_flags(flags | libc::O_NONBLOCK | libc::O_NOCTTY);
+    options.read(true).custom_flags(flags | waits_not);
     for _ in 0..RESOLVE_TRIES {
         match options.open_beneath(dir, path).await {
             Ok(file) => {

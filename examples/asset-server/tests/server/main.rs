@@ -1,0 +1,14 @@
+//! The server over real sockets, on real files.
+#![forbid(unsafe_code)]
+
+#[path = "../http_table/mod.rs"]
+mod http_table;
+
+mod archives;
+mod folders;
+mod pages;
+mod program;
+mod protection;
+mod shutdown;
+mod site;
+mod table;

@@ -1,0 +1,181 @@
+//! The program: what it prints, and how it ends.
+
+use std::fs;
+use std::io::{BufRead as _, BufReader, Read as _};
+use std::net::{SocketAddr, TcpListener};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use super::site::{Client, noise};
+
+const PROGRAM: &str = env!("CARGO_BIN_EXE_asset-server");
+
+struct Running {
+    child: Child,
+    addr: SocketAddr,
+}
+
+impl Running {
+    fn start(arguments: &[&str]) -> Self {
+        let mut child = Command::new(PROGRAM)
+            .args(["--listen", "127.0.0.1:0"])
+            .args(arguments)
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().unwrap())
+            .read_line(&mut line)
+            .unwrap();
+        let addr = line.trim().strip_prefix("listening on http://").unwrap();
+        Self {
+            addr: addr.parse().unwrap(),
+            child,
+        }
+    }
+
+    fn signal(&self, name: &str) {
+        let id = self.child.id().to_string();
+        let sent = Command::new("kill")
+            .args(["-s", name, &id])
+            .status()
+            .unwrap();
+        assert!(sent.success());
+    }
+
+    fn exit_code(&mut self) -> Option<i32> {
+        let deadline = Instant::now() + Duration::from_secs(20);
+        loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                return status.code();
+            }
+            assert!(Instant::now() < deadline, "it does not end");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // It may have ended.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[test]
+fn signals_end_it_with_zero_after_what_is_being_sent() {
+    let folder = tempfile::tempdir().unwrap();
+    let len = 32 << 20;
+    fs::write(folder.path().join("long"), noise(len)).unwrap();
+    for signal in ["TERM", "INT"] {
+        let mut server =
+            Running::start(&["--drain-timeout", "15", folder.path().to_str().unwrap()]);
+        let mut client = Client::connect(server.addr);
+        assert_eq!(client.get("/healthz").status, 200);
+        client.send("GET /a/long HTTP/1.1\r\nHost: x\r\n\r\n");
+        std::thread::sleep(Duration::from_millis(100));
+        server.signal(signal);
+        assert!(client.answer().body == noise(len));
+        assert_eq!(server.exit_code(), Some(0));
+    }
+}
+
+#[test]
+fn a_second_signal_cuts_short_what_is_being_sent() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = fs::File::create(folder.path().join("long")).unwrap();
+    file.set_len(256 << 20).unwrap();
+    let mut server = Running::start(&["--drain-timeout", "600", folder.path().to_str().unwrap()]);
+    let mut client = Client::connect(server.addr);
+    client.send("GET /a/long HTTP/1.1\r\nHost: x\r\n\r\n");
+    std::thread::sleep(Duration::from_millis(100));
+    server.signal("TERM");
+    std::thread::sleep(Duration::from_millis(300));
+    assert!(
+        server.child.try_wait().unwrap().is_none(),
+        "it did not wait"
+    );
+    server.signal("TERM");
+    assert_eq!(server.exit_code(), Some(0));
+}
+
+#[test]
+fn what_keeps_it_from_starting_is_said_in_one_line() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    fs::write(path("noise.zip"), noise(100_000)).unwrap();
+    fs::write(path("empty.zip"), "").unwrap();
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let taken = taken.local_addr().unwrap().to_string();
+    let other = Running::start(&[folder.path().to_str().unwrap()]);
+    let shared = other.addr.to_string();
+    let here = path("");
+    let cases: [(&[&str], &str); 7] = [
+        (&[&path("missing")], "missing"),
+        (&[&path("noise.zip")], "noise.zip"),
+        (&[&here, &path("empty.zip")], "empty.zip"),
+        (&["/dev/null"], "/dev/null"),
+        (&["--listen", &taken, &here], &taken),
+        (&["--listen", &shared, &here], &shared),
+        (&["--listen", "192.0.2.1:1", &here], "192.0.2.1:1"),
+    ];
+    for (arguments, named) in cases {
+        let mut command = Command::new(PROGRAM);
+        if !arguments.contains(&"--listen") {
+            command.args(["--listen", "127.0.0.1:0"]);
+        }
+        let ended = command.args(arguments).output().unwrap();
+        let said = String::from_utf8(ended.stderr).unwrap();
+        assert_eq!(ended.status.code(), Some(2), "{arguments:?}: {said}");
+        assert!(ended.stdout.is_empty());
+        assert_eq!(said.lines().count(), 1, "{said}");
+        assert!(
+            said.starts_with("asset-server: ") && said.contains(named),
+            "{said}"
+        );
+    }
+}
+
+#[test]
+fn without_roots_it_serves_the_demo_pack() {
+    let cache = tempfile::tempdir().unwrap();
+    let mut child = Command::new(PROGRAM)
+        .args(["--listen", "127.0.0.1:0"])
+        .env("XDG_CACHE_HOME", cache.path())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut line = String::new();
+    let mut stdout = BufReader::new(child.stdout.take().unwrap());
+    stdout.read_line(&mut line).unwrap();
+    let addr = line
+        .trim()
+        .strip_prefix("listening on http://")
+        .unwrap()
+        .parse()
+        .unwrap();
+    let mut running = Running { child, addr };
+    let pack = cache
+        .path()
+        .join("corelane")
+        .join(asset_server::demo::FILE_NAME);
+    assert!(Path::new(&pack).is_file());
+    let mut client = Client::connect(running.addr);
+    for asset in asset_server::demo::assets().step_by(37) {
+        let mut path = "/a/".to_owned();
+        asset_server::path::encode(asset.name.as_bytes(), &mut path);
+        let answer = client.get(&path);
+        assert!(
+            answer.status == 200 && answer.body == asset.bytes,
+            "{}",
+            asset.name
+        );
+    }
+    running.signal("TERM");
+    assert_eq!(running.exit_code(), Some(0));
+    let mut rest = String::new();
+    stdout.read_to_string(&mut rest).unwrap();
+    assert_eq!(rest, "");
+}

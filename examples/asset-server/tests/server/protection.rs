@@ -1,0 +1,141 @@
+//! Limits: clear answers, and nobody else is held up.
+
+use std::fs;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use super::site::{Site, noise, wait_until};
+
+#[test]
+fn connections_beyond_the_limit_are_told_to_come_back() {
+    let folder = tempfile::tempdir().unwrap();
+    let site = Site::start("--connections-max 3", &[folder.path()]);
+    let mut clients: Vec<_> = (0..3).map(|_| site.connect()).collect();
+    for client in &mut clients {
+        assert_eq!(client.get("/healthz").status, 200);
+    }
+    for _ in 0..10 {
+        let mut beyond = site.connect();
+        let answer = beyond.answer();
+        assert_eq!(answer.status, 503);
+        assert_eq!(answer.field("retry-after"), Some("1"));
+        assert_eq!(answer.field("connection"), Some("close"));
+        assert!(beyond.rest().is_empty());
+    }
+    for client in &mut clients {
+        assert_eq!(
+            client.get("/healthz").status,
+            200,
+            "who was there first is served"
+        );
+    }
+    drop(clients.pop());
+    wait_until("the place is not free again", || {
+        let mut next = site.connect();
+        next.send("GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n");
+        next.answer().status == 200
+    });
+}
+
+#[test]
+fn a_head_that_drips_in_is_refused_and_idle_connections_are_closed() {
+    let folder = tempfile::tempdir().unwrap();
+    let site = Site::start("--head-timeout 1 --idle-timeout 2", &[folder.path()]);
+    thread::scope(|scope| {
+        // A byte every tenth of a second: never idle, never done.
+        scope.spawn(|| {
+            let (began, mut client) = (Instant::now(), site.connect());
+            for byte in b"GET /healthz" {
+                client.send([*byte]);
+                thread::sleep(Duration::from_millis(100));
+            }
+            let answer = client.answer();
+            assert_eq!(
+                (answer.status, answer.field("connection")),
+                (408, Some("close"))
+            );
+            assert!(began.elapsed() < Duration::from_secs(5));
+        });
+        // Nothing at all.
+        scope.spawn(|| {
+            let began = Instant::now();
+            assert!(site.connect().rest().is_empty());
+            let took = began.elapsed();
+            assert!((1..5).contains(&took.as_secs()), "{took:?}");
+        });
+        // Nothing more.
+        scope.spawn(|| {
+            let mut client = site.connect();
+            assert_eq!(client.get("/healthz").status, 200);
+            let began = Instant::now();
+            assert!(client.rest().is_empty());
+            let took = began.elapsed();
+            assert!((1..6).contains(&took.as_secs()), "{took:?}");
+        });
+    });
+}
+
+#[test]
+fn a_client_that_takes_nothing_is_dropped() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = fs::File::create(folder.path().join("long")).unwrap();
+    file.set_len(256 << 20).unwrap();
+    let site = Site::start("--idle-timeout 1", &[folder.path()]);
+    let mut client = site.connect();
+    client.send("GET /a/long HTTP/1.1\r\nHost: x\r\n\r\n");
+    wait_until("it is never answered", || {
+        site.metric("requests_in_flight{") == 2
+    });
+    wait_until("it is never dropped", || {
+        site.metric("requests_in_flight{") == 1
+    });
+}
+
+#[test]
+fn long_heads_are_refused_in_time() {
+    let folder = tempfile::tempdir().unwrap();
+    let site = Site::start("--head-bytes-max 1000", &[folder.path()]);
+    for (sent, status) in [
+        (format!("GET /{}", "x".repeat(2000)), 414),
+        (
+            format!("GET / HTTP/1.1\r\nHost: x\r\nX: {}", "x".repeat(2000)),
+            431,
+        ),
+        (
+            format!("GET / HTTP/1.1\r\nHost: x\r\n{}", "X: y\r\n".repeat(65)),
+            431,
+        ),
+    ] {
+        let mut client = site.connect();
+        client.send(&sent);
+        assert_eq!(client.answer().status, status);
+        assert!(client.rest().is_empty());
+    }
+}
+
+/// What the client still sends must not reset the connection under the answer.
+#[test]
+fn an_answer_arrives_though_the_client_goes_on_sending() {
+    let folder = tempfile::tempdir().unwrap();
+    let site = Site::start("", &[folder.path()]);
+    for _ in 0..20 {
+        let mut client = site.connect();
+        client.send("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 300000\r\n\r\n");
+        client.send(noise(300_000));
+        assert_eq!(client.answer().status, 405);
+    }
+}
+
+#[test]
+fn a_client_that_ends_its_side_gets_its_answers() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("long"), noise(3_000_000)).unwrap();
+    let site = Site::start("", &[folder.path()]);
+    let mut client = site.connect();
+    client.send("GET /a/long HTTP/1.1\r\nHost: x\r\n\r\n".repeat(3));
+    client.end_sending();
+    for _ in 0..3 {
+        assert!(client.answer().body == noise(3_000_000));
+    }
+    assert!(client.rest().is_empty());
+}
