@@ -65,7 +65,10 @@ pub(crate) fn run(options: &Options, cores: &Cores) -> Outcome {
     let ratios = interleave("read_cached", "read", options.rounds * ROUNDS, contenders)?;
     let within = if ratios[1] <= RATIO_MAX { "yes" } else { "no" };
     let stats = worker.stats();
-    println!("  corelane submitted {} reads with {} enters", stats.submits, stats.enters);
+    println!(
+        "  corelane submitted {} reads with {} enters",
+        stats.submits, stats.enters
+    );
     println!("  corelane at most {RATIO_MAX} of the floor: {within}");
     Ok(())
 }

@@ -148,7 +148,9 @@ impl Core {
     }
 
     pub(super) fn drain_event_fd(&self) {
-        let Some(event) = self.event.get() else { return };
+        let Some(event) = self.event.get() else {
+            return;
+        };
         // What completes between the two registrations is found by this turn.
         if event.drain() && self.driver.borrow().renew_eventfd(event.as_fd()).is_err() {
             // Nothing would tell of completions: let the loop turn again, and try again.
