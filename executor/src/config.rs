@@ -295,7 +295,7 @@ impl Config {
             4096,
             1 << 30,
         )?;
-        if self.pool.buffer_len % 4096 != 0 {
+        if !self.pool.buffer_len.is_multiple_of(4096) {
             return Err(SetupError::config(
                 "pool.buffer_len",
                 self.pool.buffer_len as u64,

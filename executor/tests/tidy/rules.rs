@@ -322,10 +322,7 @@ fn paths(source: &Source) -> Vec<Path> {
 fn tree(source: &Source, at: usize, prefix: &[String], leaves: &mut Vec<Vec<String>>) -> usize {
     let mut names = prefix.to_vec();
     let mut at = at;
-    loop {
-        let Some(token) = source.tokens.get(at) else {
-            break;
-        };
+    while let Some(token) = source.tokens.get(at) {
         if token.text == "{" {
             let end = source.closing(at);
             at += 1;

@@ -2,8 +2,8 @@
 
 use std::future::Future;
 use std::io;
+use std::sync::Arc;
 use std::sync::mpsc;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -19,6 +19,10 @@ use crate::topology::placement::{Placement, complement, place};
 use crate::topology::{Machine, machine, pin};
 use crate::worker::stats::Published;
 use crate::worker::{ShutdownReport, Stats};
+
+mod stop;
+
+use stop::{End, Stop};
 
 /// A set of workers, each on its own thread and, by default, its own core.
 ///
@@ -241,49 +245,6 @@ impl Seed {
             core.driver.borrow().place_helpers(&self.helpers);
         }
         Ok(worker)
-    }
-}
-
-/// How a worker is told to end.
-#[derive(Clone, Copy, Debug)]
-enum End {
-    /// With the tasks aborted that have not finished by `tasks`, and the operations leaked that
-    /// the kernel has not let go of by `drain`.
-    Deadline { tasks: Instant, drain: Instant },
-    /// When no task is left.
-    WhenIdle,
-}
-
-/// The word to end, from the executor to a worker.
-#[derive(Debug, Default)]
-struct Stop(Mutex<(Option<End>, Option<Waker>)>);
-
-impl Stop {
-    fn lock(&self) -> MutexGuard<'_, (Option<End>, Option<Waker>)> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn set(&self, end: End) {
-        let waker = {
-            let mut state = self.lock();
-            state.0 = Some(end);
-            state.1.take()
-        };
-        if let Some(waker) = waker {
-            waker.wake();
-        }
-    }
-
-    fn poll(&self, cx: &mut Context<'_>) -> Poll<End> {
-        let waker = cx.waker().clone();
-        let mut state = self.lock();
-        if let Some(end) = state.0 {
-            return Poll::Ready(end);
-        }
-        let replaced = state.1.replace(waker);
-        drop(state);
-        drop(replaced);
-        Poll::Pending
     }
 }
 
