@@ -287,6 +287,14 @@ mod kicker {
             Err(io::ErrorKind::Unsupported.into())
         }
 
+        /// As `kick_fd`.
+        pub(crate) fn event_fd(
+            &'static self,
+            _: impl FnOnce() -> io::Result<OwnedFd>,
+        ) -> io::Result<BorrowedFd<'static>> {
+            Err(io::ErrorKind::Unsupported.into())
+        }
+
         /// Waits for a kick, as a read of the eventfd would.
         #[cfg(test)]
         pub(crate) fn wait_for_kick(&self) {
