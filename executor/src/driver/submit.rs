@@ -32,10 +32,6 @@ impl Driver {
     /// credit, or behind others that have none, it waits in line.
     ///
     /// A closed driver gives the slot back.
-    #[expect(
-        clippy::result_large_err,
-        reason = "moved on a path that is taken after the end of a worker only"
-    )]
     pub(super) fn submit(
         &mut self,
         request: Request,

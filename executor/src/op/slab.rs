@@ -53,6 +53,10 @@ pub(crate) enum Results {
     /// At most one result.
     One(Option<Outcome>),
     /// The ready queue of a multishot operation.
+    #[allow(
+        clippy::box_collection,
+        reason = "one word, so that it does not widen every slot"
+    )]
     Many(Box<VecDeque<Outcome>>),
 }
 
