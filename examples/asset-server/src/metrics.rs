@@ -123,6 +123,40 @@ pub fn prometheus_text(
     gauges: &[Gauge],
 ) -> String {
     let mut out = String::new();
+    own_series(&mut out, workers);
+    describe(&mut out, "responses_total", "counter", "Answers by status.");
+    for (worker, metrics) in workers.iter().enumerate() {
+        for status in Status::ALL {
+            let (code, value) = (status.code(), metrics.as_ref().responses(status));
+            line(
+                &mut out,
+                format_args!("responses_total{{worker=\"{worker}\",code=\"{code}\"}} {value}"),
+            );
+        }
+    }
+    let help = "Time from a request's last byte to its answer's last byte.";
+    describe(&mut out, "request_duration_seconds", "histogram", help);
+    for (worker, metrics) in workers.iter().enumerate() {
+        histogram(&mut out, worker, &metrics.as_ref().latency);
+    }
+    for series in others {
+        describe(&mut out, series.name, series.kind, series.help);
+        for (worker, value) in series.values.iter().enumerate() {
+            let name = series.name;
+            line(
+                &mut out,
+                format_args!("{name}{{worker=\"{worker}\"}} {value}"),
+            );
+        }
+    }
+    for gauge in gauges {
+        describe(&mut out, gauge.name, "gauge", gauge.help);
+        line(&mut out, format_args!("{} {}", gauge.name, gauge.value));
+    }
+    out
+}
+
+fn own_series(out: &mut String, workers: &[impl AsRef<WorkerMetrics>]) {
     type Series = (
         &'static str,
         &'static str,
@@ -156,45 +190,12 @@ pub fn prometheus_text(
         }),
     ];
     for (name, kind, help, counter) in SERIES {
-        describe(&mut out, name, kind, help);
+        describe(out, name, kind, help);
         for (worker, metrics) in workers.iter().enumerate() {
             let value = counter(metrics.as_ref()).get();
-            line(
-                &mut out,
-                format_args!("{name}{{worker=\"{worker}\"}} {value}"),
-            );
+            line(out, format_args!("{name}{{worker=\"{worker}\"}} {value}"));
         }
     }
-    describe(&mut out, "responses_total", "counter", "Answers by status.");
-    for (worker, metrics) in workers.iter().enumerate() {
-        for status in Status::ALL {
-            let (code, value) = (status.code(), metrics.as_ref().responses(status));
-            line(
-                &mut out,
-                format_args!("responses_total{{worker=\"{worker}\",code=\"{code}\"}} {value}"),
-            );
-        }
-    }
-    let help = "Time from a request's last byte to its answer's last byte.";
-    describe(&mut out, "request_duration_seconds", "histogram", help);
-    for (worker, metrics) in workers.iter().enumerate() {
-        histogram(&mut out, worker, &metrics.as_ref().latency);
-    }
-    for series in others {
-        describe(&mut out, series.name, series.kind, series.help);
-        for (worker, value) in series.values.iter().enumerate() {
-            let name = series.name;
-            line(
-                &mut out,
-                format_args!("{name}{{worker=\"{worker}\"}} {value}"),
-            );
-        }
-    }
-    for gauge in gauges {
-        describe(&mut out, gauge.name, "gauge", gauge.help);
-        line(&mut out, format_args!("{} {}", gauge.name, gauge.value));
-    }
-    out
 }
 
 impl AsRef<Self> for WorkerMetrics {

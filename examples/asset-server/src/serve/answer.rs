@@ -99,9 +99,10 @@ impl Answerer {
             Some(found) => (Some(found.resource), Some(found.source)),
             None => (None, None),
         };
-        let mut boundaries = worker.boundaries.borrow_mut();
-        let plan = plan::respond(head, resource.as_ref(), now, &mut boundaries);
-        drop(boundaries);
+        let plan = {
+            let mut boundaries = worker.boundaries.borrow_mut();
+            plan::respond(head, resource.as_ref(), now, &mut boundaries)
+        };
         match (plan.body, source) {
             (Body::Range(_) | Body::Parts(_), Some(source)) => match source.open(worker).await {
                 Ok(content) => (plan, Some(content)),

@@ -99,8 +99,10 @@ impl Content {
                 if range.len() <= READ_MAX {
                     return read_behind(file, at, out, range.len()).await;
                 }
+                wire.hold_back(true);
                 let out = wire.send(out).await?;
                 wire.send_file(file.file(), at..at + range.len()).await?;
+                wire.hold_back(false);
                 Ok(out)
             }
             Self::Memory(bytes) => {

@@ -38,7 +38,7 @@ impl Site {
     /// The same with more header lines.
     pub(crate) fn get_with(&self, path: &str, fields: &str) -> Answer {
         let mut client = self.connect();
-        client.send(&format!("GET {path} HTTP/1.1\r\nHost: x\r\n{fields}\r\n"));
+        client.send(format!("GET {path} HTTP/1.1\r\nHost: x\r\n{fields}\r\n"));
         client.answer()
     }
 
