@@ -30,7 +30,7 @@ pub struct Args {
     #[arg(long, value_enum, default_value_t = Backend::Auto)]
     pub backend: Backend,
 
-    /// Most connections open at a time, over all workers; more are answered 503
+    /// Most connections open at a time, over all workers, 60000 at most; more are answered 503
     #[arg(long, value_name = "N", default_value = "10000")]
     pub connections_max: NonZeroU64,
 
@@ -48,7 +48,8 @@ pub struct Args {
           value_parser = clap::value_parser!(u32).range(1..=3600))]
     pub head_timeout: u32,
 
-    /// Seconds a connection may be idle between requests, or a client take nothing of an answer
+    /// Seconds a connection may be idle between requests, or a client may take for 256 KiB of an
+    /// answer
     #[arg(long, value_name = "SECONDS", default_value = "60",
           value_parser = clap::value_parser!(u32).range(1..=3600))]
     pub idle_timeout: u32,

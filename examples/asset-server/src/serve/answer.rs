@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use super::lookup;
 use super::pages;
-use super::source::{Content, Failure, Found};
+use super::source::{Content, Failure, Found, GATHER_MAX};
 use super::wire::Wire;
 use super::worker::Worker;
 use crate::http::request::{Head, Method};
@@ -155,13 +155,19 @@ async fn carry_out(wire: &mut Wire, plan: &Plan, content: Option<Content>) -> io
     let worker = Rc::clone(&wire.worker);
     let mut out = worker.take_buffer();
     worker.with_date(|date| plan.write_head(date, &mut out));
+    // Without room for it nothing is gathered, and the answer is the same in more pieces.
+    let room = gathered_len(&plan.body, content.as_ref());
+    let room = room.and_then(|len| worker.site.in_flight.try_take(worker.index, len));
+    let may_gather = room.is_some();
     match (plan.body, content) {
         (Body::Text(text), _) => out.extend_from_slice(text.as_bytes()),
-        (Body::Range(range), Some(mut content)) => out = content.send(wire, out, range).await?,
+        (Body::Range(range), Some(mut content)) => {
+            out = content.send(wire, out, range, may_gather).await?;
+        }
         (Body::Parts(parts), Some(mut content)) => {
             for (index, &range) in parts.ranges.as_slice().iter().enumerate() {
                 parts.write_part_head(index, &mut out);
-                out = content.send(wire, out, range).await?;
+                out = content.send(wire, out, range, may_gather).await?;
             }
             parts.write_tail(&mut out);
         }
@@ -172,4 +178,14 @@ async fn carry_out(wire: &mut Wire, plan: &Plan, content: Option<Content>) -> io
     }
     worker.put_buffer(out);
     Ok(())
+}
+
+/// Returns how many bytes of a body may be gathered in memory before they are sent, if any.
+fn gathered_len(body: &Body, content: Option<&Content>) -> Option<u64> {
+    content?;
+    match body {
+        Body::Range(range) => Some(range.len()).filter(|&len| len <= GATHER_MAX),
+        Body::Parts(_) => Some(GATHER_MAX),
+        Body::Nothing | Body::Text(_) => None,
+    }
 }

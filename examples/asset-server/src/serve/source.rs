@@ -22,7 +22,10 @@ use crate::plan::Resource;
 const READ_MAX: u64 = 16 * 1024;
 
 /// Parts of bytes in memory up to this length are copied behind the head, to be sent with it.
-const COPY_MAX: usize = 64 * 1024;
+const COPY_MAX: u64 = 64 * 1024;
+
+/// Most bytes that are gathered before they are sent.
+pub(super) const GATHER_MAX: u64 = 64 * 1024;
 
 /// What a request found, before any of its bytes is read.
 pub(super) struct Found<'s> {
@@ -83,7 +86,7 @@ impl Source<'_> {
 
 impl Content {
     /// Sends a range of the bytes behind what `out` holds, and leaves in `out` what may go with
-    /// what follows.
+    /// what follows; nothing is copied there unless `may_gather`.
     ///
     /// # Errors
     /// What ends the connection: the head has gone out already, or would not fit what follows.
@@ -92,35 +95,52 @@ impl Content {
         wire: &mut Wire,
         mut out: Vec<u8>,
         range: ByteRange,
+        may_gather: bool,
     ) -> io::Result<Vec<u8>> {
+        let gather_max = match self {
+            _ if !may_gather => 0,
+            Self::File(..) => READ_MAX,
+            Self::Memory(_) => COPY_MAX,
+            Self::Stream(_) => 0,
+        };
+        let gathers = range.len() <= gather_max;
+        if gathers && out.len() as u64 + range.len() > GATHER_MAX {
+            out = wire.send(out).await?;
+        }
+        match self {
+            Self::File(file, start) if gathers => {
+                read_behind(file, *start + range.start, out, range.len()).await
+            }
+            Self::Memory(bytes) if gathers => {
+                out.extend_from_slice(&bytes[index(range.start)?..index(range.end)?]);
+                Ok(out)
+            }
+            content => {
+                wire.hold_back(true);
+                let out = wire.send(out).await?;
+                content.send_alone(wire, range).await?;
+                wire.hold_back(false);
+                Ok(out)
+            }
+        }
+    }
+
+    async fn send_alone(&mut self, wire: &mut Wire, range: ByteRange) -> io::Result<()> {
         match self {
             Self::File(file, start) => {
-                let at = *start + range.start;
-                if range.len() <= READ_MAX {
-                    return read_behind(file, at, out, range.len()).await;
-                }
-                let out = wire.send(out).await?;
-                wire.send_file(file.file(), at..at + range.len()).await?;
-                Ok(out)
+                let (begin, end) = (*start + range.start, *start + range.end);
+                wire.send_file(file.file(), begin..end).await
             }
             Self::Memory(bytes) => {
                 let part = Bytes::slice(bytes, index(range.start)?..index(range.end)?);
-                if part.len() <= COPY_MAX {
-                    out.extend_from_slice(&part);
-                    return Ok(out);
-                }
-                out.extend_from_slice(&part[..COPY_MAX]);
-                let out = wire.send(out).await?;
-                wire.send_bytes(Bytes::slice(&part, COPY_MAX..)).await?;
-                Ok(out)
+                wire.send_bytes(part).await
             }
             Self::Stream(stream) => {
-                let out = wire.send(out).await?;
                 stream.seek(range).await?;
                 while let Some(chunk) = stream.next().await? {
                     stream.reuse(wire.send(chunk).await?);
                 }
-                Ok(out)
+                Ok(())
             }
         }
     }

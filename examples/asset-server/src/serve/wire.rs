@@ -10,6 +10,7 @@ use bytes::Bytes;
 use corelane::buf::IoBuf as _;
 use corelane::fs::File;
 use corelane::net::TcpStream;
+use socket2::SockRef;
 
 use super::watchdog::Watchdog;
 use super::worker::Worker;
@@ -49,6 +50,13 @@ impl Wire {
         self.count(len);
         buffer.clear();
         Ok(buffer)
+    }
+
+    /// Holds back segments that are not full (`TCP_CORK`), so that a head goes out together with
+    /// the file that follows it; or lets them go.
+    pub(super) fn hold_back(&self, holds_back: bool) {
+        // Without it there are more segments, and nothing else is different.
+        let _ = SockRef::from(&self.stream).set_tcp_cork(holds_back);
     }
 
     /// Sends shared bytes.
