@@ -116,42 +116,6 @@ pub struct WorkerSeries {
     pub values: Vec<u64>,
 }
 
-/// Name, kind, help, and the counter of a worker.
-type Series = (
-    &'static str,
-    &'static str,
-    &'static str,
-    fn(&WorkerMetrics) -> &Counter,
-);
-
-/// The counters that every worker has.
-const SERIES: [Series; 5] = [
-    (
-        "connections_accepted_total",
-        "counter",
-        "Connections accepted.",
-        |m| &m.connections_accepted,
-    ),
-    ("connections_open", "gauge", "Connections open.", |m| {
-        &m.connections_open
-    }),
-    (
-        "requests_in_flight",
-        "gauge",
-        "Requests being answered.",
-        |m| &m.requests_in_flight,
-    ),
-    (
-        "sent_bytes_total",
-        "counter",
-        "Bytes sent, heads included.",
-        |m| &m.bytes_sent,
-    ),
-    ("received_bytes_total", "counter", "Bytes received.", |m| {
-        &m.bytes_received
-    }),
-];
-
 /// Writes everything as Prometheus text, one line per worker and series.
 pub fn prometheus_text(
     workers: &[impl AsRef<WorkerMetrics>],
