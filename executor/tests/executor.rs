@@ -317,3 +317,24 @@ fn spawns_in_the_mailbox_at_the_end_resolve() {
         }
     });
 }
+
+#[test]
+fn kicks_are_counted_where_they_are_sent_and_where_they_arrive() {
+    let executor = unpinned(2);
+    let other = executor.spawner(1);
+    // Until worker 1 is parked, a spawn needs no kick.
+    let sent = executor
+        .spawn_on(0, move || async move {
+            loop {
+                let before = corelane::stats().kicks_sent;
+                other.spawn(|| async {}).unwrap().await.unwrap();
+                if corelane::stats().kicks_sent > before {
+                    return corelane::stats().kicks_sent;
+                }
+                sleep(Duration::from_millis(1)).await;
+            }
+        })
+        .unwrap();
+    assert!(executor.block_on(sent).unwrap() >= 1);
+    assert!(executor.stats()[1].kicks_received >= 1);
+}

@@ -62,17 +62,16 @@ impl WakeBlock {
         pool::give(self);
     }
 
-    /// Adds a woken task and kicks the owner when it is parked. Any thread.
+    /// Adds a woken task and kicks the owner when it is parked; true when it did. Any thread.
     ///
     /// # Safety
     ///
     /// - `link` is in no list.
     /// - Its memory stays valid until the owner of this block took it.
-    pub(crate) unsafe fn push_wake(&self, link: NonNull<Link>) {
+    pub(crate) unsafe fn push_wake(&self, link: NonNull<Link>) -> bool {
         // SAFETY: both obligations are handed on to the caller; this stack is never closed.
-        if unsafe { self.wakes.push(link) } == Pushed::First {
-            self.notify();
-        }
+        let pushed = unsafe { self.wakes.push(link) };
+        pushed == Pushed::First && self.notify()
     }
 
     /// Takes the woken tasks, oldest first. Owner only.
@@ -110,18 +109,20 @@ impl WakeBlock {
         self.park.load(Relaxed) == PARKED
     }
 
-    /// Kicks the owner if it is parked; to be called after what it should see was published.
-    pub(crate) fn notify(&self) {
+    /// Kicks the owner if it is parked, and says whether; to be called after what it should see was
+    /// published.
+    pub(crate) fn notify(&self) -> bool {
         fence(SeqCst);
-        if self.park.load(Relaxed) == PARKED
+        let kicks = self.park.load(Relaxed) == PARKED
             && self
                 .park
                 .compare_exchange(PARKED, KICKED, AcqRel, Relaxed)
-                .is_ok()
-        {
+                .is_ok();
+        if kicks {
             self.kicks_sent.fetch_add(1, Relaxed);
             self.kicker.kick();
         }
+        kicks
     }
 
     /// The kicks sent to the owners of this block since it was made.

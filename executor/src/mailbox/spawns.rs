@@ -60,7 +60,8 @@ impl SpawnBox {
         Err(Refused::Full)
     }
 
-    /// Adds a spawned task in a reserved place and kicks the owner when it is parked. Any thread.
+    /// Adds a spawned task in a reserved place and kicks the owner when it is parked; true when it
+    /// did. Any thread.
     ///
     /// # Errors
     ///
@@ -70,17 +71,16 @@ impl SpawnBox {
     ///
     /// - `link` is in no list.
     /// - If it was added, its memory stays valid until the owner took it.
-    pub(crate) unsafe fn push(&self, link: NonNull<Link>) -> Result<(), Refused> {
+    pub(crate) unsafe fn push(&self, link: NonNull<Link>) -> Result<bool, Refused> {
         // SAFETY: both obligations are handed on to the caller.
         match unsafe { self.spawns.push(link) } {
-            Pushed::First => self.block.notify(),
-            Pushed::Behind => {}
+            Pushed::First => Ok(self.block.notify()),
+            Pushed::Behind => Ok(false),
             Pushed::Closed => {
                 self.len.fetch_sub(1, Relaxed);
-                return Err(Refused::Closed);
+                Err(Refused::Closed)
             }
         }
-        Ok(())
     }
 
     /// Takes the spawned tasks, oldest first, and frees their places. Owner only.

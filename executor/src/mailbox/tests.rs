@@ -70,7 +70,7 @@ fn push_spawn(spawns: &SpawnBox) -> Result<usize, Refused> {
         // SAFETY: a refused link is still the caller's.
         drop(unsafe { Box::from_raw(link.as_ptr()) });
     }
-    pushed.map(|()| link.as_ptr().expose_provenance())
+    pushed.map(|_kicked| link.as_ptr().expose_provenance())
 }
 
 fn eventfd() -> io::Result<OwnedFd> {

@@ -86,6 +86,18 @@ pub(super) fn with_current<R>(access: impl FnOnce(Option<&LocalInner>) -> R) -> 
     access(unsafe { current.as_ref() })
 }
 
+/// Counts a kick for the worker that this thread is in.
+#[inline]
+pub(crate) fn count_kick(kicked: bool) {
+    if kicked {
+        with_current(|local| {
+            if let Some(local) = local {
+                local.kicks_sent.set(local.kicks_sent.get() + 1);
+            }
+        });
+    }
+}
+
 /// The thread is in a worker until this is dropped: wakes and spawns use the worker's own queue.
 #[derive(Debug)]
 #[must_use = "the worker is left when the guard is dropped"]

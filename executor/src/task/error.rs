@@ -113,6 +113,13 @@ impl fmt::Debug for JoinError {
 
 impl Error for JoinError {}
 
+impl From<JoinError> for std::io::Error {
+    /// An error of the kind `Other`, which says what the task's end was.
+    fn from(error: JoinError) -> Self {
+        Self::other(error)
+    }
+}
+
 /// Gives back what a worker did not accept, and says why.
 pub struct SpawnError<C> {
     kind: SpawnErrorKind,

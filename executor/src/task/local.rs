@@ -54,6 +54,8 @@ pub(crate) struct LocalInner {
     /// A task is being run, or all are being dropped: neither may begin inside the other.
     running: Cell<bool>,
     closed: Cell<bool>,
+    /// Kicks that this thread sent to other workers while it was in this one.
+    pub(super) kicks_sent: Cell<u64>,
 }
 
 impl Local {
@@ -67,6 +69,7 @@ impl Local {
             registry: Registry::new(),
             running: Cell::new(false),
             closed: Cell::new(false),
+            kicks_sent: Cell::new(0),
         }))
     }
 
@@ -215,6 +218,11 @@ impl LocalInner {
             && self
                 .block
                 .prepare_park(|| self.spawns.is_empty() && others_empty())
+    }
+
+    /// The kicks that this worker's tasks and code sent to other workers.
+    pub(crate) fn kicks_sent(&self) -> u64 {
+        self.kicks_sent.get()
     }
 
     /// Ends a park, at the start of a turn; true when a kick was sent for it.

@@ -28,7 +28,7 @@ mod run_queue;
 mod state;
 mod waker;
 
-pub(crate) use enter::EnterGuard;
+pub(crate) use enter::{EnterGuard, count_kick};
 pub use error::{JoinError, SpawnError, SpawnErrorKind};
 pub use join::JoinHandle;
 pub(crate) use local::Local;

@@ -14,6 +14,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use super::cell::TaskCell;
+use super::enter::count_kick;
 use super::error::SpawnError;
 use super::join::JoinHandle;
 use crate::mailbox::SpawnBox;
@@ -50,8 +51,11 @@ impl RemoteSpawner {
         // registry keeps it until the owner takes it. Everything in it that the owner will use is
         // `Send`: the closure, and the output for the way back.
         match unsafe { self.spawns.push(task.link()) } {
-            // SAFETY: the handle's reference is given out once; the type is that of the future.
-            Ok(()) => Ok(unsafe { JoinHandle::new(task) }),
+            Ok(kicked) => {
+                count_kick(kicked);
+                // SAFETY: the handle's reference is given out once; the type is that of the future.
+                Ok(unsafe { JoinHandle::new(task) })
+            }
             Err(refused) => {
                 // SAFETY: a refused task was seen by nobody.
                 let lazy = unsafe { TaskCell::<Lazy<C, Fut>>::into_future(task) };

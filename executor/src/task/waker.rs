@@ -9,7 +9,7 @@ use std::mem::ManuallyDrop;
 use std::ptr::NonNull;
 use std::task::{RawWaker, RawWakerVTable, Waker};
 
-use super::enter::with_current;
+use super::enter::{count_kick, with_current};
 use super::header::{TaskPtr, drop_ref, free};
 use super::state::Wake;
 
@@ -55,7 +55,8 @@ unsafe fn enqueue_remote(task: TaskPtr) {
     let owner = task.owner;
     // SAFETY: `SCHEDULED` gives the caller the link. The task stays until its entry is taken:
     // a live one is the registry's, a complete one the entry's.
-    unsafe { owner.push_wake(task.link()) };
+    let kicked = unsafe { owner.push_wake(task.link()) };
+    count_kick(kicked);
 }
 
 /// # Safety

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::Wake;
 
 use crate::mailbox::WakeBlock;
+use crate::task::count_kick;
 
 /// Wakes the root future of a `block_on`.
 #[derive(Debug)]
@@ -40,7 +41,7 @@ impl Wake for RootWaker {
     fn wake_by_ref(self: &Arc<Self>) {
         if !self.woken.swap(true, Ordering::Release) {
             // The flag is published before the worker's park state is looked at.
-            self.block.notify();
+            count_kick(self.block.notify());
         }
     }
 }
@@ -61,6 +62,6 @@ impl Wake for KickWaker {
     }
 
     fn wake_by_ref(self: &Arc<Self>) {
-        self.0.notify();
+        count_kick(self.0.notify());
     }
 }

@@ -52,6 +52,8 @@ stats! {
     slots,
     /// The most operations that ever waited for a credit.
     queued_high_water,
+    /// Kicks that this worker sent to others that were parked.
+    kicks_sent,
     /// Wakes, spawns and messages for which this worker had to be kicked.
     kicks_received,
     /// Waits in the ring.
@@ -95,6 +97,7 @@ impl Core {
             slots_high_water: slots_high_water as u64,
             slots: slots as u64,
             queued_high_water: counters.queued_high_water as u64,
+            kicks_sent: self.local.kicks_sent(),
             kicks_received: self.meter.kicks.get(),
             parks: self.meter.parks.get(),
             overflows: counters.overflows,
