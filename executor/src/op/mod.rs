@@ -17,8 +17,8 @@
 //! | submitted | the slot becomes *ignored*: memory stays until the last completion; a cancel is sent |
 //! | completed | the slot is dropped, and a result that owns something (a descriptor) with it |
 //!
-//! Leaking the future leaves the slot as it is: the memory stays in the slab until the worker
-//! ends.
+//! Leaking the future leaves the slot as it is: the memory stays in the slab, which the leaked
+//! future keeps alive beyond the end of the worker.
 //!
 //! # Safety
 //!
