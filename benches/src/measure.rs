@@ -53,13 +53,13 @@ impl<'a> Contender<'a> {
 }
 
 /// Runs the contenders in turn, `rounds` times after one round that does not count, and prints
-/// them against the first, which is the floor.
+/// them against the first, which is the floor. Returns each one's ratio to it.
 pub(crate) fn interleave(
     title: &str,
     item: &str,
     rounds: u32,
     mut contenders: Vec<Contender<'_>>,
-) -> Result<(), Failure> {
+) -> Result<Vec<f64>, Failure> {
     let mut series = vec![Vec::new(); contenders.len()];
     for round in 0..=rounds {
         for (contender, series) in contenders.iter_mut().zip(&mut series) {
@@ -78,7 +78,10 @@ pub(crate) fn interleave(
     for (contender, own) in contenders.iter().zip(&series) {
         println!("  {:<34} {}", contender.name, line(own, &series[0]));
     }
-    Ok(())
+    Ok(series
+        .iter()
+        .map(|own| quantile(own, 0.5) / quantile(&series[0], 0.5))
+        .collect())
 }
 
 /// Median, range, spread (middle half over median), ratio of medians, range of the ratios of

@@ -43,3 +43,8 @@ pub use sync_reader::NativeFileBlobRandomReader;
 pub use traits::{
     BlobMetadata, BlobMetadataAsync, MemoryMapBlob, OwnedRead, RandomReadBlob, RandomReadBlobAsync,
 };
+
+/// The examples of the guide.
+#[cfg(all(doctest, feature = "executor"))]
+#[doc = include_str!("../../docs/guide.md")]
+mod guide {}

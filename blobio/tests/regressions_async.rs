@@ -284,10 +284,10 @@ fn defect_13_mappings_begin_anywhere() {
         let reader = open(&file).await;
         for offset in [21, 1, 4096, 4097, 19_999] {
             let view = reader
-                .mmap_async(offset, 20_000 - offset as usize)
+                .mmap_async(offset as u64, 20_000 - offset)
                 .await
                 .unwrap();
-            assert_eq!(view[..], content[offset as usize..]);
+            assert_eq!(view[..], content[offset..]);
         }
         let error = reader.mmap_async(21, 20_000).await.unwrap_err();
         assert_names(&error, 21, 20_000, 19_979);

@@ -1,114 +1,86 @@
-//! The rules that the sources are held to, read off the sources.
+//! The rules of the source that no compiler checks: rooms, sizes, leftovers, and that one folder
+//! alone names the executor. Shared with corelane, whose tests try each rule on bad snippets.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-/// The files that may hold unsafe code; docs/SAFETY.md says why of each.
-const ROOMS: [&str; 4] = [
-    "src/async_reader/part.rs",
-    "src/mmap.rs",
-    "src/region.rs",
-    "src/sync_reader/pread.rs",
-];
-/// The one folder that may name the executor.
-const EXECUTOR_FOLDER: &str = "src/async_reader/";
-/// The most lines of a file.
-const FILE_LINES_MAX: usize = 500;
+#[path = "../../executor/tests/tidy/rules.rs"]
+#[allow(dead_code, reason = "the rules on modules are for corelane")]
+mod rules;
+#[path = "../../executor/tests/tidy/source.rs"]
+mod source;
 
-/// A source file: its path inside of the package, and its text.
-struct Source {
-    path: String,
-    text: String,
+use source::Source;
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-fn sources(folder: &str) -> Vec<Source> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let mut folders: Vec<PathBuf> = vec![root.join(folder)];
-    let mut found = Vec::new();
-    while let Some(folder) = folders.pop() {
-        for entry in fs::read_dir(folder).unwrap() {
-            let path = entry.unwrap().path();
-            if path.is_dir() {
-                folders.push(path);
-            } else if path.extension().is_some_and(|extension| extension == "rs") {
-                let inside = path
-                    .strip_prefix(root)
-                    .unwrap()
-                    .to_str()
-                    .unwrap()
-                    .to_owned();
-                found.push(Source {
-                    path: inside,
-                    text: fs::read_to_string(path).unwrap(),
-                });
-            }
-        }
-    }
-    assert!(found.len() > 1, "{folder} has sources");
-    found
+fn sources() -> Vec<Source> {
+    let sources = source::load(root(), "src");
+    assert!(sources.len() > 20, "the sources were not found");
+    sources
+}
+
+#[track_caller]
+fn clean(findings: &[String]) {
+    assert!(findings.is_empty(), "\n{}\n", findings.join("\n"));
 }
 
 #[test]
 fn unsafe_code_stays_in_its_rooms() {
-    let mut rooms = Vec::new();
-    for source in sources("src") {
-        let packed: String = source.text.split_whitespace().collect();
-        if packed.contains("allow(unsafe_code") || packed.contains("expect(unsafe_code") {
-            assert!(
-                source.text.contains("//! # Safety"),
-                "{}: no # Safety paragraph",
-                source.path
-            );
-            rooms.push(source.path);
+    let sources = sources();
+    let page = fs::read_to_string(root().join("../docs/SAFETY.md")).expect("the page exists");
+    clean(&rules::rooms(&sources, "blobio/", &page));
+    let lib = sources
+        .iter()
+        .find(|source| source.path == "src/lib.rs")
+        .expect("the crate root");
+    clean(&rules::denies_unsafe(lib));
+}
+
+#[test]
+fn one_folder_names_the_executor() {
+    let mut found = Vec::new();
+    for source in sources() {
+        found.extend(rules::only_in(&source, "corelane", &["src/async_reader/"]));
+    }
+    clean(&found);
+}
+
+#[test]
+fn the_catalogue_the_headers_and_inflating_do_no_io() {
+    let pure = ["catalogue.rs", "local.rs", "inflate.rs", "entry.rs"];
+    let pure = pure.map(|file| format!("src/pack/zip/{file}"));
+    let mut found = Vec::new();
+    let sources = sources();
+    let mut pure_sources = 0;
+    for source in sources.iter().filter(|source| pure.contains(&source.path)) {
+        pure_sources += 1;
+        found.extend(rules::only_in(source, "crate : : traits", &[]));
+        found.extend(rules::only_in(source, "std : : fs", &[]));
+    }
+    assert_eq!(pure_sources, pure.len());
+    clean(&found);
+}
+
+#[test]
+fn what_a_call_returned_becomes_an_error_beside_the_call() {
+    let mut found = Vec::new();
+    for source in sources() {
+        found.extend(rules::errno(&source, &["src/sync_reader/pread.rs"]));
+    }
+    clean(&found);
+}
+
+#[test]
+fn files_and_functions_are_small_and_finished() {
+    let mut found = Vec::new();
+    for folder in ["src", "tests"] {
+        for source in source::load(root(), folder) {
+            found.extend(rules::sizes(&source));
+            found.extend(rules::leftovers(&source));
         }
     }
-    rooms.sort();
-    assert_eq!(rooms, ROOMS);
-}
-
-#[test]
-fn every_room_is_listed_in_the_documentation() {
-    let safety = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/SAFETY.md");
-    let Ok(text) = fs::read_to_string(safety) else {
-        return;
-    };
-    for room in ROOMS {
-        assert!(
-            text.contains(&format!("blobio/{room}")),
-            "docs/SAFETY.md does not list {room}"
-        );
-    }
-}
-
-#[test]
-fn the_executor_is_named_in_one_folder() {
-    for source in sources("src") {
-        let names = source.text.lines().any(|line| {
-            let code = line.split("//").next().unwrap_or_default();
-            code.contains("corelane::") || code.contains("use corelane")
-        });
-        let may = source.path.starts_with(EXECUTOR_FOLDER);
-        assert!(!names || may, "{} names corelane", source.path);
-    }
-}
-
-#[test]
-fn catalogue_headers_and_inflating_do_no_io() {
-    for file in ["catalogue.rs", "local.rs", "inflate.rs", "entry.rs"] {
-        let path = format!("src/pack/zip/{file}");
-        let source = sources("src")
-            .into_iter()
-            .find(|source| source.path == path)
-            .unwrap();
-        assert!(!source.text.contains("crate::traits"), "{path} is pure");
-        assert!(!source.text.contains("std::fs"), "{path} is pure");
-    }
-}
-
-#[test]
-fn files_are_short() {
-    for source in sources("src").into_iter().chain(sources("tests")) {
-        let lines = source.text.lines().count();
-        assert!(lines <= FILE_LINES_MAX, "{} has {lines} lines", source.path);
-    }
+    clean(&found);
 }

@@ -51,7 +51,7 @@ impl Default for PoolConfig {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum BackendChoice {
-    /// The best backend that this system allows.
+    /// The best backend that this system allows: io_uring, so far the only one.
     #[default]
     Auto,
     /// io_uring, or an error where it is refused.
@@ -119,6 +119,7 @@ pub struct Config {
     pub(crate) poll_batch: usize,
     pub(crate) reap_interval: Duration,
     pub(crate) submit_bytes_max: usize,
+    pub(crate) peer_ops_max: u32,
     pub(crate) remote_spawns_max: usize,
     pub(crate) spin_before_park: Duration,
     pub(crate) iowq_workers_max: [u32; 2],
@@ -135,6 +136,7 @@ impl Default for Config {
             poll_batch: 32,
             reap_interval: Duration::from_micros(100),
             submit_bytes_max: 2 * 1024 * 1024,
+            peer_ops_max: 65_536,
             remote_spawns_max: 65_536,
             spin_before_park: Duration::ZERO,
             iowq_workers_max: [4, 16],
@@ -158,7 +160,8 @@ impl Config {
         self
     }
 
-    /// Sets the entries of the completion queue, which bounds the operations in flight.
+    /// Sets the entries of the completion queue, which bounds the operations on files in flight:
+    /// all but one in eight of the entries, and one.
     #[must_use]
     pub fn cq_entries(mut self, entries: u32) -> Self {
         self.cq_entries = entries;
@@ -191,6 +194,14 @@ impl Config {
     #[must_use]
     pub fn submit_bytes_max(mut self, bytes: usize) -> Self {
         self.submit_bytes_max = bytes;
+        self
+    }
+
+    /// Sets how many operations may wait for a peer at once: accepts, connects, receives, sends and
+    /// polls. More than that wait in line, and never hold up operations on files.
+    #[must_use]
+    pub fn peer_ops_max(mut self, operations: u32) -> Self {
+        self.peer_ops_max = operations;
         self
     }
 
@@ -265,6 +276,7 @@ impl Config {
             4096,
             u64::from(u32::MAX),
         )?;
+        range("peer_ops_max", self.peer_ops_max.into(), 1, 1 << 20)?;
         range(
             "remote_spawns_max",
             self.remote_spawns_max as u64,
@@ -283,7 +295,7 @@ impl Config {
             4096,
             1 << 30,
         )?;
-        if self.pool.buffer_len % 4096 != 0 {
+        if !self.pool.buffer_len.is_multiple_of(4096) {
             return Err(SetupError::config(
                 "pool.buffer_len",
                 self.pool.buffer_len as u64,

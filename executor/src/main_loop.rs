@@ -14,7 +14,7 @@ use crate::worker::context::Entered;
 use crate::worker::{Core, ShutdownReport, Stats, TurnBudget, TurnReport};
 
 /// How long operations have to end once their tasks are gone, whatever the deadline.
-pub(crate) const DRAIN_MIN: Duration = Duration::from_millis(500);
+pub(crate) const DRAIN_MIN: Duration = Duration::from_secs(2);
 
 /// One core's executor: a ring, a run queue, timers and a buffer pool, driven by the thread that
 /// made it.
@@ -213,7 +213,7 @@ impl Worker {
 
     /// Ends the worker: refuses spawns from other threads, lets its tasks finish until
     /// `deadline`, aborts the rest, cancels all operations and waits for the kernel to let go of
-    /// their memory (at least half a second, and until the deadline).
+    /// their memory (at least two seconds, and until the deadline).
     ///
     /// # Panics
     ///

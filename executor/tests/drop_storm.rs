@@ -25,11 +25,11 @@ fn on_the_real_ring() {
     let _alone = alone();
     let rounds = number("CORELANE_STORM_ROUNDS", 3000);
     let seed = number("CORELANE_STORM_SEED", 1);
-    let world = World::new(BackendChoice::Uring);
+    let world = World::new("storm", true);
     let mut storm = Storm::new(&world);
     let mut serial = 0;
     while storm.ended_in_flight() < rounds {
-        storm.worker(seed + serial);
+        storm.worker(seed + serial, BackendChoice::Uring);
         serial += 1;
     }
     quarantine::release();
@@ -44,26 +44,18 @@ fn on_the_simulated_ring() {
     let _alone = alone();
     let seeds = number("CORELANE_STORM_SEEDS", 1000);
     let first = number("CORELANE_STORM_SEED", 1);
-    let mut world = World::new(BackendChoice::Sim(SimConfig::new(first)));
-    let mut total = 0;
-    let mut in_flight = 0;
+    let world = World::new("storm-sim", false);
+    let mut storm = Storm::new(&world);
     for seed in first..first + seeds {
         let mut config = SimConfig::new(seed);
-        (
-            config.short_percent,
-            config.error_percent,
-            config.stuck_percent,
-        ) = (20, 10, 30);
-        world.backend = BackendChoice::Sim(config);
-        let mut storm = Storm::new(&world);
-        storm.worker(seed);
-        total += storm.rounds();
-        in_flight += storm.ended_in_flight();
+        config.short_percent = 20;
+        config.error_percent = 10;
+        config.stuck_percent = 30;
+        storm.worker(seed, BackendChoice::Sim(config));
     }
     quarantine::release();
-    println!(
-        "simulated ring, seeds {first}..{}: {total} rounds, {in_flight} in flight",
-        first + seeds
-    );
-    assert!(in_flight >= seeds, "most operations must end in flight");
+    println!("simulated ring, seeds {first}..{}: {storm}", first + seeds);
+    if seeds >= 1000 {
+        storm.assert_every_case_was_met();
+    }
 }

@@ -4,7 +4,7 @@
 mod support;
 
 use std::fs;
-use std::io::{ErrorKind, IoSlice, Write};
+use std::io::{ErrorKind, Write};
 use std::mem::MaybeUninit;
 use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt, symlink};
 use std::path::Path;
@@ -487,7 +487,7 @@ fn errors_of_opening_are_the_kernels() {
 fn an_unreadable_file_is_refused() {
     // Root may read everything: what nobody may is a write-only descriptor.
     let on_disk = file_of(b"secret");
-    fs::set_permissions(on_disk.path(), fs::Permissions::from_mode(0)).unwrap();
+    fs::set_permissions(on_disk.path(), fs::Permissions::from_mode(0o000)).unwrap();
     run(async {
         // SAFETY: geteuid has no preconditions.
         if unsafe { libc::geteuid() } != 0 {
@@ -626,9 +626,7 @@ fn a_pipe_is_read_as_far_as_it_is_filled() {
             (first.0.unwrap(), second.0.unwrap(), first.1)
         });
         corelane::yield_now().await;
-        writer
-            .write_vectored(&[IoSlice::new(b"ab"), IoSlice::new(b"cd")])
-            .unwrap();
+        writer.write_all(b"abcd").unwrap();
         drop(writer);
         let (first, second, buf) = waiting.await.unwrap();
         assert_eq!((first, second, &buf[..4]), (4, 0, &b"abcd"[..]));

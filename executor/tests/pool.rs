@@ -55,3 +55,22 @@ fn reads_go_through_the_registration() {
         assert_eq!(buf.into_inner()[100..200], expected[..100]);
     });
 }
+
+#[test]
+fn a_buffer_of_a_worker_that_is_gone_is_not_taken_for_one_of_the_next_worker() {
+    let first = worker(4);
+    let old = first.block_on(async { pool().unwrap().get().await });
+    // Its ring's descriptor is free for the next ring.
+    drop(first);
+    worker(4).block_on(async {
+        let ours = pool().unwrap().get().await;
+        let path = std::env::current_exe().unwrap();
+        let expected = std::fs::read(&path).unwrap();
+        let file = std::fs::File::open(&path).unwrap();
+        let file = corelane::fs::File::from_std(file);
+        let (count, old) = file.read_at(old, 0).await;
+        assert_eq!(count.unwrap(), 8192);
+        assert_eq!(old[..], expected[..8192]);
+        assert_eq!(ours.len(), 0);
+    });
+}

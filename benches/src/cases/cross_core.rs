@@ -29,7 +29,7 @@ pub(crate) fn run(options: &Options, cores: &Cores) -> Outcome {
         Contender::new("floor: thread park and unpark", || threads(pair)),
         Contender::new("corelane, bounded channels", || workers(&executor)),
     ];
-    interleave("cross_core round trip", "trip", options.rounds, contenders)
+    interleave("cross_core round trip", "trip", options.rounds, contenders).map(drop)
 }
 
 fn workers(executor: &Executor) -> Result<Sample, Failure> {

@@ -37,7 +37,7 @@ pub(crate) fn run(options: &Options, cores: &Cores) -> Outcome {
         Contender::new("floor: BTreeMap", map_fire),
         Contender::new("corelane", || sleeps_fire(&worker)),
     ];
-    interleave("sleep: set and fire", "timer", options.rounds, fired)
+    interleave("sleep: set and fire", "timer", options.rounds, fired).map(drop)
 }
 
 /// Deadlines in a fixed order that jumps about, `within` a span after `start`.

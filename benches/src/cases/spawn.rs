@@ -38,6 +38,7 @@ pub(crate) fn run(options: &Options, cores: &Cores) -> Outcome {
         options.rounds,
         contenders,
     )
+    .map(drop)
 }
 
 async fn spawned() -> u64 {

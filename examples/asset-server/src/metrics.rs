@@ -116,6 +116,42 @@ pub struct WorkerSeries {
     pub values: Vec<u64>,
 }
 
+/// Name, kind, help, and the counter of a worker.
+type Series = (
+    &'static str,
+    &'static str,
+    &'static str,
+    fn(&WorkerMetrics) -> &Counter,
+);
+
+/// The counters that every worker has.
+const SERIES: [Series; 5] = [
+    (
+        "connections_accepted_total",
+        "counter",
+        "Connections accepted.",
+        |m| &m.connections_accepted,
+    ),
+    ("connections_open", "gauge", "Connections open.", |m| {
+        &m.connections_open
+    }),
+    (
+        "requests_in_flight",
+        "gauge",
+        "Requests being answered.",
+        |m| &m.requests_in_flight,
+    ),
+    (
+        "sent_bytes_total",
+        "counter",
+        "Bytes sent, heads included.",
+        |m| &m.bytes_sent,
+    ),
+    ("received_bytes_total", "counter", "Bytes received.", |m| {
+        &m.bytes_received
+    }),
+];
+
 /// Writes everything as Prometheus text, one line per worker and series.
 pub fn prometheus_text(
     workers: &[impl AsRef<WorkerMetrics>],
@@ -123,7 +159,16 @@ pub fn prometheus_text(
     gauges: &[Gauge],
 ) -> String {
     let mut out = String::new();
-    own_series(&mut out, workers);
+    for (name, kind, help, counter) in SERIES {
+        describe(&mut out, name, kind, help);
+        for (worker, metrics) in workers.iter().enumerate() {
+            let value = counter(metrics.as_ref()).get();
+            line(
+                &mut out,
+                format_args!("{name}{{worker=\"{worker}\"}} {value}"),
+            );
+        }
+    }
     describe(&mut out, "responses_total", "counter", "Answers by status.");
     for (worker, metrics) in workers.iter().enumerate() {
         for status in Status::ALL {
@@ -154,48 +199,6 @@ pub fn prometheus_text(
         line(&mut out, format_args!("{} {}", gauge.name, gauge.value));
     }
     out
-}
-
-fn own_series(out: &mut String, workers: &[impl AsRef<WorkerMetrics>]) {
-    type Series = (
-        &'static str,
-        &'static str,
-        &'static str,
-        fn(&WorkerMetrics) -> &Counter,
-    );
-    const SERIES: [Series; 5] = [
-        (
-            "connections_accepted_total",
-            "counter",
-            "Connections accepted.",
-            |m| &m.connections_accepted,
-        ),
-        ("connections_open", "gauge", "Connections open.", |m| {
-            &m.connections_open
-        }),
-        (
-            "requests_in_flight",
-            "gauge",
-            "Requests being answered.",
-            |m| &m.requests_in_flight,
-        ),
-        (
-            "sent_bytes_total",
-            "counter",
-            "Bytes sent, heads included.",
-            |m| &m.bytes_sent,
-        ),
-        ("received_bytes_total", "counter", "Bytes received.", |m| {
-            &m.bytes_received
-        }),
-    ];
-    for (name, kind, help, counter) in SERIES {
-        describe(out, name, kind, help);
-        for (worker, metrics) in workers.iter().enumerate() {
-            let value = counter(metrics.as_ref()).get();
-            line(out, format_args!("{name}{{worker=\"{worker}\"}} {value}"));
-        }
-    }
 }
 
 impl AsRef<Self> for WorkerMetrics {

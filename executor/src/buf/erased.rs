@@ -6,11 +6,12 @@
 //! # Safety
 //!
 //! The words hold either a `T` or a pointer to a boxed `T`, decided by [`fits`] from the type
-//! alone; `release` is the drop function made for the same `T`.
+//! alone; the table is the one made for the same `T`.
 #![allow(unsafe_code, reason = "storing a value as untyped words")]
 
 use std::any::TypeId;
 use std::fmt;
+use std::marker::PhantomData;
 use std::mem::{ManuallyDrop, MaybeUninit};
 
 /// Words that a value may take before it is boxed: a `Slice` of a four-word buffer.
@@ -21,8 +22,23 @@ type Words = [MaybeUninit<*mut ()>; WORDS];
 /// An owned value of an erased type.
 pub(crate) struct Erased {
     words: Words,
+    vtable: &'static Vtable,
+}
+
+/// What is known of the type.
+struct Vtable {
     release: unsafe fn(&mut Words),
     type_id: fn() -> TypeId,
+}
+
+/// Makes the table of a type, which is promoted to a static where it is borrowed.
+struct Of<T>(PhantomData<T>);
+
+impl<T: 'static> Of<T> {
+    const VTABLE: Vtable = Vtable {
+        release: release::<T>,
+        type_id: TypeId::of::<T>,
+    };
 }
 
 const fn fits<T>() -> bool {
@@ -30,6 +46,7 @@ const fn fits<T>() -> bool {
 }
 
 impl Erased {
+    #[inline]
     pub(crate) fn new<T: 'static>(value: T) -> Self {
         let mut words: Words = [MaybeUninit::uninit(); WORDS];
         if fits::<T>() {
@@ -40,8 +57,7 @@ impl Erased {
         }
         Self {
             words,
-            release: release::<T>,
-            type_id: TypeId::of::<T>,
+            vtable: &Of::<T>::VTABLE,
         }
     }
 
@@ -50,6 +66,7 @@ impl Erased {
     /// # Panics
     ///
     /// Panics when the value is of another type.
+    #[inline]
     pub(crate) fn get_mut<T: 'static>(&mut self) -> &mut T {
         self.check::<T>();
         let ptr = locate::<T>(&mut self.words);
@@ -62,6 +79,7 @@ impl Erased {
     /// # Panics
     ///
     /// Panics when the value is of another type.
+    #[inline]
     pub(crate) fn take<T: 'static>(self) -> T {
         self.check::<T>();
         let mut this = ManuallyDrop::new(self);
@@ -78,7 +96,7 @@ impl Erased {
     #[inline]
     fn check<T: 'static>(&self) {
         assert!(
-            (self.type_id)() == TypeId::of::<T>(),
+            (self.vtable.type_id)() == TypeId::of::<T>(),
             "an operation's memory has another type"
         );
     }
@@ -87,7 +105,7 @@ impl Erased {
 impl Drop for Erased {
     fn drop(&mut self) {
         // SAFETY: the words hold the type that `release` was made for, and are dropped once.
-        unsafe { (self.release)(&mut self.words) };
+        unsafe { (self.vtable.release)(&mut self.words) };
     }
 }
 
@@ -97,6 +115,7 @@ impl fmt::Debug for Erased {
     }
 }
 
+#[inline]
 fn locate<T>(words: &mut Words) -> *mut T {
     if fits::<T>() {
         words.as_mut_ptr().cast()

@@ -25,6 +25,7 @@ use std::task::{Context, Poll, Waker};
 
 use super::{IoBuf, IoBufMut};
 use crate::config::PoolConfig;
+use crate::guard::guarded_each;
 use crate::sys::mmap::Mapping;
 
 const NONE: u32 = u32::MAX;
@@ -120,13 +121,23 @@ impl PoolCore {
             return Poll::Ready(buf);
         }
         let waker = cx.waker().clone();
-        self.waiters.borrow_mut().push_back(waker);
+        let known = |waiter: &Waker| waiter.will_wake(&waker);
+        if !self.waiters.borrow().back().is_some_and(known) {
+            self.waiters.borrow_mut().push_back(waker);
+        }
         self.shared.waited_for.store(true, Ordering::SeqCst);
         // A buffer may have come home between the first look and the flag.
         match self.try_get() {
             Some(buf) => Poll::Ready(buf),
             None => Poll::Pending,
         }
+    }
+
+    /// Says whether somebody waits for a buffer that has come home: asked after the worker's park
+    /// is announced, so that a buffer that comes later kicks.
+    pub(crate) fn has_news(&self) -> bool {
+        self.shared.waited_for.load(Ordering::SeqCst)
+            && self.shared.returned.load(Ordering::SeqCst) != NONE
     }
 
     /// Takes back the buffers that were dropped elsewhere and wakes who waits for one. Called
@@ -143,9 +154,7 @@ impl PoolCore {
         drop(free);
         self.shared.waited_for.store(false, Ordering::SeqCst);
         let waiters = std::mem::take(&mut *self.waiters.borrow_mut());
-        for waiter in waiters {
-            waiter.wake();
-        }
+        guarded_each(waiters.into_iter(), Waker::wake);
     }
 }
 

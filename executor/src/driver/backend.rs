@@ -2,6 +2,7 @@
 
 use std::io;
 use std::os::fd::RawFd;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::config::{BackendChoice, Config, REAP_BATCH};
 use crate::error::SetupError;
@@ -71,12 +72,15 @@ impl Backend {
         each!(self, backend => backend.cq_entries())
     }
 
-    /// A number that no other live backend has.
+    /// A number that no other backend has, nor had: memory that was registered with one may
+    /// outlive it.
+    #[inline]
     pub(super) fn identity(&self) -> usize {
         each!(self, backend => backend.identity())
     }
 
     /// Takes a request, or answers `false` when the queue is full.
+    #[inline]
     pub(super) fn push(&mut self, key: OpKey, request: &Request) -> bool {
         each!(self, backend => backend.push(key, request))
     }
@@ -91,10 +95,12 @@ impl Backend {
         each!(self, backend => backend.arm_kick(eventfd))
     }
 
+    #[inline]
     pub(super) fn queued(&mut self) -> usize {
         each!(self, backend => backend.queued())
     }
 
+    #[inline]
     pub(super) fn pending(&mut self) -> Pending {
         each!(self, backend => backend.pending())
     }
@@ -109,8 +115,15 @@ impl Backend {
     }
 
     /// Moves at most a batch of completions into `out`, which is empty.
+    #[inline]
     pub(super) fn reap(&mut self, out: &mut Vec<Cqe>) -> usize {
         debug_assert!(out.is_empty() && out.capacity() >= REAP_BATCH);
         each!(self, backend => backend.reap(out))
     }
+}
+
+/// Makes an identity for a new backend; zero is nobody's.
+pub(super) fn next_identity() -> usize {
+    static NEXT: AtomicUsize = AtomicUsize::new(1);
+    NEXT.fetch_add(1, Ordering::Relaxed)
 }

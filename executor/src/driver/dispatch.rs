@@ -4,6 +4,7 @@
 use std::task::Waker;
 
 use super::{Driver, READY_MAX};
+use crate::guard::guarded_each;
 use crate::op::Outcome;
 use crate::op::lifecycle::Action;
 use crate::op::slab::{OpKey, Results, Slot};
@@ -24,10 +25,8 @@ pub(crate) struct Delivery {
 impl Delivery {
     /// Wakes and drops. Runs user code: no borrow of the driver may be held.
     pub(crate) fn run(&mut self) {
-        self.dropped.clear();
-        for waker in self.wakers.drain(..) {
-            waker.wake();
-        }
+        guarded_each(self.dropped.drain(..), drop);
+        guarded_each(self.wakers.drain(..), Waker::wake);
     }
 }
 
@@ -65,6 +64,7 @@ impl Driver {
             flags: cqe.flags,
         };
         let last = !cqe.more();
+        let lane = slot.lane;
         let (lifecycle, action) = slot.lifecycle.completed(last);
         slot.lifecycle = lifecycle;
         match action {
@@ -84,7 +84,9 @@ impl Driver {
             }
             Action::Keep | Action::Cancel => unreachable!("not an answer to a completion"),
         }
-        self.credits += u32::from(last);
+        if last {
+            self.lanes[lane as usize].refund();
+        }
     }
 
     fn complete_control(&mut self, cqe: Cqe) {

@@ -18,12 +18,14 @@ use crate::buf::Erased;
 use crate::config::Config;
 use crate::error::SetupError;
 use crate::op::lifecycle::{Action, Lifecycle};
+use crate::op::request::LaneId;
 use crate::op::slab::{OpKey, OpSlab, Results, Slot};
 use crate::op::{Kind, Outcome, Request};
 use crate::ring::{Cqe, Pending, Wait};
 
 mod backend;
 mod dispatch;
+mod lane;
 mod multishot;
 mod op;
 mod registered;
@@ -31,6 +33,8 @@ mod registered;
 mod sim;
 mod submit;
 mod uring;
+
+use lane::Lane;
 
 pub(crate) use backend::Backend;
 pub(crate) use dispatch::Delivery;
@@ -40,6 +44,9 @@ pub(crate) use op::Op;
 /// A multishot operation whose consumer is this many results behind is cancelled, and armed
 /// again once the consumer has caught up.
 const READY_MAX: usize = 256;
+
+/// How long the kernel is left alone after it refused an enter.
+const BACKOFF: Duration = Duration::from_micros(100);
 
 /// What the driver has done since it was made.
 #[derive(Clone, Copy, Debug, Default)]
@@ -58,25 +65,20 @@ pub(crate) struct Driver {
     /// `None` once the driver is closed.
     backend: Option<Backend>,
     slab: OpSlab,
-    /// Operations that wait for a credit or for room, in the order they were asked for. Keys of
-    /// operations that went away in the meantime are skipped.
-    backlog: VecDeque<(OpKey, Request)>,
-    /// How many keys in the backlog went away.
-    backlog_dead: usize,
+    lanes: [Lane; 2],
     /// Operations to cancel, not pushed yet.
     cancels: VecDeque<OpKey>,
     /// Cancel requests whose completion is due.
     cancels_out: u32,
     cancels_max: u32,
-    /// Operations that may still be submitted before the completion queue could overflow.
-    credits: u32,
-    credits_max: u32,
     /// Bytes of reads pushed since the last enter.
     inline_bytes: u64,
     inline_bytes_max: u64,
     kick_fd: RawFd,
     kick_armed: bool,
-    groups: u16,
+    /// Identities of buffer groups that were given back, and the first that never was in use.
+    groups_free: Vec<u16>,
+    groups_next: u16,
     /// Keeps memory mapped that is registered with the ring.
     registered: Vec<Arc<dyn Any + Send + Sync>>,
     cqes: Vec<Cqe>,
@@ -98,18 +100,16 @@ impl Driver {
         Ok(Self {
             backend: Some(backend),
             slab: OpSlab::default(),
-            backlog: VecDeque::new(),
-            backlog_dead: 0,
+            lanes: [Lane::new(credits_max), Lane::new(config.peer_ops_max)],
             cancels: VecDeque::new(),
             cancels_out: 0,
             cancels_max,
-            credits: credits_max,
-            credits_max,
             inline_bytes: 0,
             inline_bytes_max: config.submit_bytes_max as u64,
             kick_fd,
             kick_armed: false,
-            groups: 0,
+            groups_free: Vec::new(),
+            groups_next: 0,
             registered: Vec::new(),
             cqes: Vec::with_capacity(crate::config::REAP_BATCH),
             counters: Counters::default(),
@@ -126,7 +126,7 @@ impl Driver {
 
     /// Returns how many operations the backend works on.
     pub(crate) fn in_flight(&self) -> usize {
-        (self.credits_max - self.credits) as usize
+        self.lanes.iter().map(Lane::in_flight).sum()
     }
 
     /// Returns how many slots are in use, and the most that ever were.
@@ -134,26 +134,33 @@ impl Driver {
         (self.slab.len(), self.slab.high_water())
     }
 
-    /// Says whether operations or cancels wait to be pushed, or pushed ones to be submitted, or
-    /// the kick to be armed: without it, nobody could end a wait on the worker's descriptor.
+    /// Says whether operations, cancels or the kick wait to be pushed, or pushed ones to be
+    /// submitted. Without the kick in place nobody could tell a worker that only turns, and is
+    /// waited for by its descriptor.
+    #[inline]
     pub(crate) fn has_unsubmitted(&mut self) -> bool {
         let Some(backend) = &mut self.backend else {
             return false;
         };
         !self.kick_armed
-            || self.backlog.len() > self.backlog_dead
+            || self.lanes.iter().any(|lane| lane.waiting() > 0)
             || !self.cancels.is_empty()
             || backend.queued() > 0
     }
 
-    /// Says whether something could be pushed now that waits to be.
+    /// Says whether an enter has something to submit now.
+    #[inline]
     pub(crate) fn can_progress(&mut self) -> bool {
-        let backlog = self.backlog.len() > self.backlog_dead && self.credits > 0;
+        let Some(backend) = &mut self.backend else {
+            return false;
+        };
+        let waiting = |lane: &Lane| lane.waiting() > 0 && lane.has_credit();
         let cancels = !self.cancels.is_empty() && self.cancels_out < self.cancels_max;
-        backlog || cancels
+        cancels || self.lanes.iter().any(waiting) || backend.queued() > 0
     }
 
     /// Looks for completions without a system call.
+    #[inline]
     pub(crate) fn pending(&mut self) -> Pending {
         match &mut self.backend {
             Some(backend) => backend.pending(),
@@ -178,12 +185,19 @@ impl Driver {
         self.counters.overflows += u64::from(backend.overflowed());
         self.inline_bytes = 0;
         match backend.enter(wait) {
-            Err(error) if is_backpressure(&error) => Ok(()),
+            Err(error) if is_backpressure(&error) => {
+                // The kernel cannot take more now, whether it was to wait or not: do not ask at once again.
+                if !backend.pending().ready {
+                    std::thread::sleep(BACKOFF);
+                }
+                Ok(())
+            }
             result => result,
         }
     }
 
     /// Takes a result of `key`, or leaves `waker` to be woken when there is one.
+    #[inline]
     fn poll(&mut self, key: OpKey, waker: &Waker) -> Polled {
         let Some(slot) = self.slab.get_mut(key) else {
             return Polled::Gone;
@@ -204,11 +218,15 @@ impl Driver {
         }
     }
 
-    /// Leaves `waker` in the slot and returns the one that was there.
-    fn set_waker(&mut self, key: OpKey, waker: Waker) -> Option<Waker> {
-        self.slab
-            .get_mut(key)
-            .and_then(|slot| slot.waker.replace(waker))
+    /// Leaves `waker` in the slot and returns the one that was there, or `waker` itself when a
+    /// result has arrived meanwhile. Either is dropped by the caller, after the borrow.
+    fn set_waker(&mut self, key: OpKey, waker: Waker) -> WakerSet {
+        match self.slab.get_mut(key) {
+            Some(slot) if slot.results.len() == 0 => WakerSet::Set {
+                replaced: slot.waker.replace(waker),
+            },
+            _ => WakerSet::Refused { waker },
+        }
     }
 
     /// Lets go of an operation. What is returned is dropped by the caller, after the borrow.
@@ -221,9 +239,11 @@ impl Driver {
         slot.lifecycle = lifecycle;
         match action {
             Action::Free => {
-                self.backlog_dead += usize::from(was_queued);
+                let lane = slot.lane;
                 let slot = self.slab.remove(key);
-                self.compact_backlog();
+                if was_queued {
+                    self.bury(lane);
+                }
                 (slot, None)
             }
             Action::Cancel => {
@@ -234,7 +254,7 @@ impl Driver {
                 #[cfg(corelane_planted = "free_on_drop")]
                 {
                     // The planted bug that the tests of dropping must find.
-                    slot.memory = Erased::new(());
+                    slot.plant_free();
                 }
                 self.cancel(key);
                 (None, waker)
@@ -251,8 +271,8 @@ impl Driver {
             slot.lifecycle = Lifecycle::Completed;
             slot.push_result(Outcome::gone());
             let waker = slot.waker.take();
-            self.backlog_dead += 1;
-            self.compact_backlog();
+            let lane = slot.lane;
+            self.bury(lane);
             return waker;
         }
         if self.backend.is_some() {
@@ -261,29 +281,13 @@ impl Driver {
         None
     }
 
-    /// Keeps a backlog whose operations were all dropped from growing.
-    fn compact_backlog(&mut self) {
-        if self.backlog_dead > self.backlog.len() / 2 {
-            let slab = &mut self.slab;
-            self.backlog.retain(|(key, _)| {
-                slab.get_mut(*key)
-                    .is_some_and(|slot| slot.lifecycle == Lifecycle::Queued)
-            });
-            self.backlog_dead = 0;
-        }
-    }
-
-    /// Hands out the identity of a new buffer group.
-    ///
-    /// # Errors
-    ///
-    /// When all 65,536 were handed out, or the driver is closed.
-    pub(crate) fn next_group(&mut self) -> io::Result<u16> {
-        let group = self.groups;
-        self.groups = group
-            .checked_add(1)
-            .ok_or_else(|| io::Error::other("a worker has at most 65535 buffer rings"))?;
-        Ok(group)
+    /// Notes that an operation went away that waited in `lane`.
+    fn bury(&mut self, lane: LaneId) {
+        let slab = &mut self.slab;
+        self.lanes[lane as usize].bury(|key| {
+            slab.get_mut(key)
+                .is_some_and(|slot| slot.lifecycle == Lifecycle::Queued)
+        });
     }
 
     /// Cancels everything and reaps until the kernel has let go of all memory or the deadline
@@ -292,10 +296,15 @@ impl Driver {
     /// Returns how many operations, and with them their memory, had to be leaked.
     pub(crate) fn close(&mut self, deadline: Instant, delivery: &mut Delivery) -> usize {
         const STEP: Duration = Duration::from_millis(50);
-        self.close_backlog(delivery);
-        self.cancels.clear();
-        self.cancels.extend(self.slab.in_flight());
+        self.close_lanes(delivery);
+        let mut progress = 0;
         while self.in_flight() > 0 {
+            if progress == 0 {
+                // Again, too, when a step has brought nothing: a cancel that found its operation
+                // at work has no effect (`EALREADY`), and the operation may wait again since.
+                self.cancels.clear();
+                self.cancels.extend(self.slab.in_flight());
+            }
             let now = Instant::now();
             let wait = deadline.saturating_duration_since(now).min(STEP);
             let entered = self.enter(if wait.is_zero() {
@@ -303,43 +312,41 @@ impl Driver {
             } else {
                 Wait::Timeout(wait)
             });
-            let progress = self.dispatch(delivery);
+            progress = self.dispatch(delivery);
             if entered.is_err() || (progress == 0 && now >= deadline) {
                 break;
             }
         }
         let leaked = self.in_flight();
-        if leaked > 0 {
-            // The kernel may still write: neither slots nor memory may ever be freed.
-            std::mem::forget(std::mem::take(&mut self.slab));
-        }
+        // The kernel may still write: neither these slots nor their memory may ever be freed.
+        self.slab.leak_in_flight(&mut delivery.wakers);
         self.backend = None;
-        self.credits = self.credits_max;
+        for lane in &mut self.lanes {
+            lane.refund_all();
+        }
         leaked
     }
 
     /// Ends the operations that wait in line: nothing may start that nobody would cancel.
-    fn close_backlog(&mut self, delivery: &mut Delivery) {
-        for (key, _) in std::mem::take(&mut self.backlog) {
-            if let Some(slot) = self
-                .slab
-                .get_mut(key)
-                .filter(|slot| slot.lifecycle == Lifecycle::Queued)
-            {
-                slot.lifecycle = Lifecycle::Completed;
-                slot.push_result(Outcome::gone());
-                delivery.wakers.extend(slot.waker.take());
+    fn close_lanes(&mut self, delivery: &mut Delivery) {
+        for lane in &mut self.lanes {
+            for (key, _) in lane.drain() {
+                let slot = self.slab.get_mut(key);
+                if let Some(slot) = slot.filter(|slot| slot.lifecycle == Lifecycle::Queued) {
+                    slot.lifecycle = Lifecycle::Completed;
+                    slot.push_result(Outcome::gone());
+                    delivery.wakers.extend(slot.waker.take());
+                }
             }
         }
-        self.backlog_dead = 0;
     }
 }
 
 impl Drop for Driver {
     /// A driver that was not closed may not free what the kernel may touch.
     fn drop(&mut self) {
-        if self.backend.is_some() && self.in_flight() > 0 {
-            std::mem::forget(std::mem::take(&mut self.slab));
+        if self.backend.is_some() {
+            self.slab.leak_in_flight(&mut Vec::new());
         }
     }
 }
@@ -360,21 +367,33 @@ enum Polled {
     Gone,
 }
 
+/// The answer to a waker that was to be left in a slot.
+enum WakerSet {
+    Set { replaced: Option<Waker> },
+    Refused { waker: Waker },
+}
+
 /// Says whether an enter failed only because the kernel cannot take more for now.
 fn is_backpressure(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(libc::EAGAIN | libc::EBUSY))
 }
 
 /// Erases an operation's memory and describes the operation from the place where it then lies.
+#[inline]
 fn describe<K: Kind>(kind: &K, slot: &mut Slot, owner: usize) -> Request {
-    kind.request(slot.memory.get_mut::<K::Memory>(), owner)
+    kind.request(slot.memory_mut::<K::Memory>(), owner)
 }
 
+#[inline]
 fn one_shot<K: Kind>(memory: K::Memory) -> Slot {
     Slot::new(Erased::new(memory), K::DISPOSE, Results::One(None))
 }
 
 fn many<K: Kind>(memory: K::Memory) -> Slot {
     let ready = VecDeque::with_capacity(READY_MAX + READY_MAX / 4);
-    Slot::new(Erased::new(memory), K::DISPOSE, Results::Many(ready))
+    Slot::new(
+        Erased::new(memory),
+        K::DISPOSE,
+        Results::Many(Box::new(ready)),
+    )
 }

@@ -2,7 +2,7 @@
 
 use std::task::{Context, Poll};
 
-use super::{DriverRef, Polled, many};
+use super::{DriverRef, Polled, WakerSet, describe, many};
 use crate::op::slab::OpKey;
 use crate::op::{Kind, Outcome};
 
@@ -61,9 +61,14 @@ where
                 Polled::Pending => return Poll::Pending,
                 Polled::NeedsWaker => {
                     let waker = cx.waker().clone();
-                    let replaced = self.driver.borrow_mut().set_waker(key, waker);
-                    drop(replaced);
-                    return Poll::Pending;
+                    let set = self.driver.borrow_mut().set_waker(key, waker);
+                    match set {
+                        WakerSet::Set { replaced } => {
+                            drop(replaced);
+                            return Poll::Pending;
+                        }
+                        WakerSet::Refused { waker } => drop(waker),
+                    }
                 }
                 Polled::Gone => {
                     self.armed = None;
@@ -75,8 +80,10 @@ where
 
     fn arm(&mut self, cx: &Context<'_>) -> Poll<Option<Outcome>> {
         let waker = cx.waker().clone();
-        let slot = many::<K>(self.memory.clone());
-        let submitted = self.driver.borrow_mut().submit(&self.kind, slot, waker);
+        let owner = self.driver.borrow().identity();
+        let mut slot = many::<K>(self.memory.clone());
+        let request = describe(&self.kind, &mut slot, owner);
+        let submitted = self.driver.borrow_mut().submit(request, slot, waker);
         match submitted {
             Ok(key) => {
                 self.armed = Some(key);

@@ -4,8 +4,8 @@ use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use super::{DriverRef, Polled, one_shot};
-use crate::op::slab::OpKey;
+use super::{DriverRef, Polled, WakerSet, describe, one_shot};
+use crate::op::slab::{OpKey, Slot};
 use crate::op::{Kind, Outcome};
 
 /// An operation. It is submitted by its first poll.
@@ -16,7 +16,12 @@ use crate::op::{Kind, Outcome};
 pub(crate) struct Op<K: Kind> {
     driver: DriverRef,
     state: State<K>,
+    retries: u8,
 }
+
+/// How often an operation is submitted again that the kernel gave up: it answers `ECANCELED`
+/// when signals keep it from making a helper thread, although nobody cancelled.
+const RETRIES_MAX: u8 = 8;
 
 enum State<K: Kind> {
     NotStarted(K, K::Memory),
@@ -32,15 +37,22 @@ impl<K: Kind> Op<K> {
         Self {
             driver,
             state: State::NotStarted(kind, memory),
+            retries: 0,
         }
     }
 
-    fn start(&mut self, kind: K, memory: K::Memory, cx: &Context<'_>) -> Poll<K::Output> {
+    /// Submits the operation. The waker and the kind's memory are user code in part (`Clone`,
+    /// [`IoBuf`](crate::buf::IoBuf), `AsFd`): they are asked before the driver is borrowed.
+    fn start(&mut self, cx: &Context<'_>) -> Poll<K::Output> {
         let waker = cx.waker().clone();
-        let submitted = self
-            .driver
-            .borrow_mut()
-            .submit(&kind, one_shot::<K>(memory), waker);
+        let State::NotStarted(kind, memory) = std::mem::replace(&mut self.state, State::Done)
+        else {
+            unreachable!("an operation is started once");
+        };
+        let owner = self.driver.borrow().identity();
+        let mut slot = one_shot::<K>(memory);
+        let request = describe(&kind, &mut slot, owner);
+        let submitted = self.driver.borrow_mut().submit(request, slot, waker);
         match submitted {
             Ok(key) => {
                 self.state = State::Submitted(kind, key);
@@ -52,25 +64,24 @@ impl<K: Kind> Op<K> {
         }
     }
 
-    fn finish(&mut self, kind: K, key: OpKey, cx: &Context<'_>) -> Poll<K::Output> {
-        let polled = self.driver.borrow_mut().poll(key, cx.waker());
-        match polled {
-            Polled::Ready { outcome, slot, .. } => {
-                let slot = slot.expect("an operation's one result is its last");
-                return Poll::Ready(kind.complete(outcome, slot.into_memory::<K::Memory>()));
-            }
-            Polled::Pending => {}
-            Polled::NeedsWaker => {
-                let waker = cx.waker().clone();
-                let replaced = self.driver.borrow_mut().set_waker(key, waker);
-                drop(replaced);
-            }
-            // Its memory was leaked with the driver: there is no output to make. The worker
-            // that owned the task is gone as well, so nobody waits in vain but by hand.
-            Polled::Gone => {}
+    fn finish(
+        &mut self,
+        outcome: Outcome,
+        slot: Option<Slot>,
+        cx: &Context<'_>,
+    ) -> Poll<K::Output> {
+        let State::Submitted(kind, _) = std::mem::replace(&mut self.state, State::Done) else {
+            unreachable!("only a submitted operation has a result");
+        };
+        let slot = slot.expect("an operation's one result is its last");
+        let memory = slot.into_memory::<K::Memory>();
+        if outcome.result == -libc::ECANCELED && self.retries < RETRIES_MAX {
+            // Only dropping the future cancels, and it is here.
+            self.retries += 1;
+            self.state = State::NotStarted(kind, memory);
+            return self.start(cx);
         }
-        self.state = State::Submitted(kind, key);
-        Poll::Pending
+        Poll::Ready(kind.complete(outcome, memory))
     }
 }
 
@@ -79,10 +90,30 @@ impl<K: Kind> Future for Op<K> {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<K::Output> {
         let this = self.get_mut();
-        match std::mem::replace(&mut this.state, State::Done) {
-            State::NotStarted(kind, memory) => this.start(kind, memory, cx),
-            State::Submitted(kind, key) => this.finish(kind, key, cx),
+        let key = match this.state {
+            State::NotStarted(..) => return this.start(cx),
+            State::Submitted(_, key) => key,
             State::Done => panic!("an operation was polled after it had completed"),
+        };
+        loop {
+            let polled = this.driver.borrow_mut().poll(key, cx.waker());
+            match polled {
+                Polled::Ready { outcome, slot, .. } => return this.finish(outcome, slot, cx),
+                // The memory of one that is gone was leaked with the driver: there is no output
+                // to make. The worker that owned the task is gone as well.
+                Polled::Pending | Polled::Gone => return Poll::Pending,
+                Polled::NeedsWaker => {
+                    let waker = cx.waker().clone();
+                    let set = this.driver.borrow_mut().set_waker(key, waker);
+                    match set {
+                        WakerSet::Set { replaced } => {
+                            drop(replaced);
+                            return Poll::Pending;
+                        }
+                        WakerSet::Refused { waker } => drop(waker),
+                    }
+                }
+            }
         }
     }
 }

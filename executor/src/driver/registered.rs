@@ -40,7 +40,11 @@ impl Driver {
     ///
     /// The kernel's answer (`EINVAL` before Linux 5.19); `Unsupported` where there is no ring.
     pub(crate) unsafe fn register_group(&mut self, memory: &BufRingMemory) -> io::Result<u16> {
-        let group = self.next_group()?;
+        let group = match self.groups_free.last() {
+            Some(&group) => group,
+            None if self.groups_next < u16::MAX => self.groups_next,
+            None => return Err(io::Error::other("a worker has at most 65535 buffer rings")),
+        };
         let ring = self
             .backend
             .as_ref()
@@ -48,6 +52,9 @@ impl Driver {
             .ok_or_else(|| io::Error::from(io::ErrorKind::Unsupported))?;
         // SAFETY: the caller promises to keep the memory mapped.
         unsafe { ring.register_buf_ring(memory, group) }?;
+        if self.groups_free.pop().is_none() {
+            self.groups_next += 1;
+        }
         Ok(group)
     }
 
@@ -56,6 +63,7 @@ impl Driver {
         if let Some(ring) = self.backend.as_ref().and_then(super::Backend::ring) {
             // It fails only for a group that is not registered.
             let _ = ring.unregister_buf_ring(group);
+            self.groups_free.push(group);
         }
     }
 
@@ -80,5 +88,17 @@ impl Driver {
             .and_then(super::Backend::ring)
             .ok_or_else(|| io::Error::from(io::ErrorKind::Unsupported))?;
         ring.register_eventfd(eventfd.as_raw_fd())
+    }
+
+    /// Registers `eventfd` anew, which makes every kind of completion signal it again.
+    ///
+    /// # Errors
+    ///
+    /// The kernel's answer.
+    pub(crate) fn renew_eventfd(&self, eventfd: BorrowedFd<'_>) -> io::Result<()> {
+        match self.backend.as_ref().and_then(super::Backend::ring) {
+            Some(ring) => ring.renew_eventfd(eventfd.as_raw_fd()),
+            None => Ok(()),
+        }
     }
 }

@@ -12,46 +12,47 @@
 
 use std::task::Waker;
 
-use super::{Driver, describe, is_backpressure};
+use super::lane::Lane;
+use super::{Driver, is_backpressure};
+use crate::op::Request;
 use crate::op::lifecycle::Lifecycle;
+use crate::op::request::LaneId;
 use crate::op::slab::{OpKey, Slot};
-use crate::op::{Kind, Request};
 use crate::ring::{Ring, Sqe, Wait};
 
-/// Gives a submission to the ring, or back when the ring is full.
-pub(super) fn push(ring: &mut Ring, sqe: Sqe) -> Result<(), Sqe> {
+/// Gives a submission to the ring; `false` when the ring is full.
+#[inline]
+pub(super) fn push(ring: &mut Ring, sqe: &Sqe) -> bool {
     // SAFETY: see the module's safety paragraph.
     unsafe { ring.push(sqe) }
 }
 
 impl Driver {
-    /// Starts an operation. Without a credit, or behind others that have none, it waits in line.
+    /// Starts an operation, which `request` describes and whose memory is in `slot`. Without a
+    /// credit, or behind others that have none, it waits in line.
     ///
     /// A closed driver gives the slot back.
-    #[allow(
+    #[expect(
         clippy::result_large_err,
         reason = "moved on a path that is taken after the end of a worker only"
     )]
-    pub(super) fn submit<K: Kind>(
+    pub(super) fn submit(
         &mut self,
-        kind: &K,
-        slot: Slot,
+        request: Request,
+        mut slot: Slot,
         waker: Waker,
     ) -> Result<OpKey, (Slot, Waker)> {
         if self.backend.is_none() {
             return Err((slot, waker));
         }
-        let owner = self.identity();
-        let key = self.slab.insert(slot);
-        let slot = self
-            .slab
-            .get_mut(key)
-            .expect("the slot has just been inserted");
+        let lane = LaneId::of(&request);
+        slot.lane = lane;
         slot.waker = Some(waker);
-        let request = describe(kind, slot, owner);
-        if !self.backlog.is_empty() || !self.has_room(&request) || !self.push(key, &request) {
-            self.backlog.push_back((key, request));
-            let waiting = self.backlog.len() - self.backlog_dead;
+        let key = self.slab.insert(slot);
+        let first = self.lanes[lane as usize].waiting() == 0;
+        if !first || !self.has_room(lane, &request) || !self.push(key, lane, &request) {
+            self.lanes[lane as usize].wait(key, request);
+            let waiting: usize = self.lanes.iter().map(Lane::waiting).sum();
             let high_water = &mut self.counters.queued_high_water;
             *high_water = waiting.max(*high_water);
         }
@@ -59,6 +60,7 @@ impl Driver {
     }
 
     /// Identifies the driver to buffers that are registered with one.
+    #[inline]
     pub(crate) fn identity(&self) -> usize {
         self.backend.as_ref().map_or(0, super::Backend::identity)
     }
@@ -70,20 +72,22 @@ impl Driver {
             let fd = self.kick_fd;
             self.kick_armed = self.push_control(|backend| backend.arm_kick(fd));
         }
-        while let Some(&(key, request)) = self.backlog.front() {
-            if !self
-                .slab
-                .get_mut(key)
-                .is_some_and(|slot| slot.lifecycle == Lifecycle::Queued)
-            {
-                self.backlog.pop_front();
-                self.backlog_dead -= 1;
+        for lane in LaneId::ALL {
+            self.pump_lane(lane);
+        }
+    }
+
+    fn pump_lane(&mut self, lane: LaneId) {
+        while let Some((key, request)) = self.lanes[lane as usize].front() {
+            let slot = self.slab.get_mut(key);
+            if slot.is_none_or(|slot| slot.lifecycle != Lifecycle::Queued) {
+                self.lanes[lane as usize].pop_dead();
                 continue;
             }
-            if !self.has_room(&request) || !self.push(key, &request) {
-                break;
+            if !self.has_room(lane, &request) || !self.push(key, lane, &request) {
+                return;
             }
-            self.backlog.pop_front();
+            self.lanes[lane as usize].pop();
         }
     }
 
@@ -106,22 +110,23 @@ impl Driver {
         }
     }
 
-    fn has_room(&self, request: &Request) -> bool {
+    #[inline]
+    fn has_room(&self, lane: LaneId, request: &Request) -> bool {
         let bytes = request.inline_bytes();
         let fits = bytes == 0
             || self.inline_bytes == 0
             || self.inline_bytes + bytes <= self.inline_bytes_max;
-        self.credits > 0 && fits
+        self.lanes[lane as usize].has_credit() && fits
     }
 
     /// Pushes a request; `false` when the kernel takes no more for now.
-    fn push(&mut self, key: OpKey, request: &Request) -> bool {
+    fn push(&mut self, key: OpKey, lane: LaneId, request: &Request) -> bool {
         if !self.push_control(|backend| backend.push(key, request)) {
             return false;
         }
         let slot = self.slab.get_mut(key).expect("a request belongs to a slot");
         slot.lifecycle = slot.lifecycle.pushed();
-        self.credits -= 1;
+        self.lanes[lane as usize].charge();
         self.inline_bytes += request.inline_bytes();
         self.counters.submitted += 1;
         true

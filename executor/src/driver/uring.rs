@@ -1,8 +1,9 @@
 //! The io_uring backend: requests become submissions.
 
 use std::io;
-use std::os::fd::{AsRawFd, RawFd};
+use std::os::fd::RawFd;
 
+use super::backend::next_identity;
 use super::dispatch::{CANCEL, KICK};
 use super::submit::push;
 use crate::op::Request;
@@ -13,11 +14,15 @@ use crate::ring::{Cqe, Pending, Ring, Sqe, Wait, sqe};
 #[derive(Debug)]
 pub(crate) struct Uring {
     ring: Ring,
+    identity: usize,
 }
 
 impl Uring {
     pub(super) fn new(ring: Ring) -> Self {
-        Self { ring }
+        Self {
+            ring,
+            identity: next_identity(),
+        }
     }
 
     pub(super) fn ring(&self) -> &Ring {
@@ -28,36 +33,37 @@ impl Uring {
         self.ring.cq_entries()
     }
 
-    /// The ring's descriptor, which no other live ring of the process has; zero is nobody's.
+    #[inline]
     pub(super) fn identity(&self) -> usize {
-        usize::try_from(self.ring.as_raw_fd()).map_or(0, |fd| fd + 1)
+        self.identity
     }
 
+    #[inline]
     pub(super) fn push(&mut self, key: OpKey, request: &Request) -> bool {
-        push(&mut self.ring, to_sqe(request).user_data(key.user_data())).is_ok()
+        push(&mut self.ring, &to_sqe(request).user_data(key.user_data()))
     }
 
     pub(super) fn cancel(&mut self, key: OpKey) -> bool {
         push(
             &mut self.ring,
-            sqe::cancel(key.user_data()).user_data(CANCEL),
+            &sqe::cancel(key.user_data()).user_data(CANCEL),
         )
-        .is_ok()
     }
 
     pub(super) fn arm_kick(&mut self, eventfd: RawFd) -> bool {
         let events = u32::from(libc::POLLIN.unsigned_abs());
         push(
             &mut self.ring,
-            sqe::poll(eventfd, events, true).user_data(KICK),
+            &sqe::poll(eventfd, events, true).user_data(KICK),
         )
-        .is_ok()
     }
 
+    #[inline]
     pub(super) fn queued(&mut self) -> usize {
         self.ring.queued()
     }
 
+    #[inline]
     pub(super) fn pending(&mut self) -> Pending {
         self.ring.pending()
     }
@@ -70,11 +76,13 @@ impl Uring {
         self.ring.enter(wait)
     }
 
+    #[inline]
     pub(super) fn reap(&mut self, out: &mut Vec<Cqe>) -> usize {
         self.ring.reap(out)
     }
 }
 
+#[inline]
 fn to_sqe(request: &Request) -> Sqe {
     match *request {
         Request::Read {

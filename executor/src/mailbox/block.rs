@@ -1,11 +1,16 @@
 //! The wake list, the park state and the kick of one worker, in memory that is never freed.
+//!
+//! # Safety
+//!
+//! Blocks are leaked and recycled, never freed: whoever points at one may use what is atomic in it at
+//! any time. The contract of the stack is handed on to the callers.
 #![allow(
     unsafe_code,
     reason = "forwards the contract of the stack; writes to an eventfd"
 )]
 
 use std::ptr::NonNull;
-use std::sync::atomic::Ordering::{AcqRel, Relaxed, SeqCst};
+use std::sync::atomic::Ordering::{AcqRel, Relaxed, Release, SeqCst};
 
 use super::shim::{AtomicU32, AtomicUsize, fence};
 use super::stack::{Chain, Link, Pushed, Stack};
@@ -53,6 +58,7 @@ impl WakeBlock {
     ///   may come later: the next owner takes them and drops the reference that each one holds.
     pub(crate) unsafe fn release(&'static self) {
         self.park.store(RUNNING, Relaxed);
+        self.kicker.ignore_event();
         pool::give(self);
     }
 
@@ -81,7 +87,8 @@ impl WakeBlock {
     /// `others_empty` looks at what else the owner takes from; it is called after the
     /// announcement is visible.
     pub(crate) fn prepare_park(&self, others_empty: impl FnOnce() -> bool) -> bool {
-        self.park.store(PARKED, Relaxed);
+        // Release: a notifier that finds PARKED sees also whether the event is listened to.
+        self.park.store(PARKED, Release);
         // Pairs with the fence in `notify`: either this thread sees the push, or the notifier
         // sees PARKED.
         fence(SeqCst);
@@ -155,26 +162,53 @@ mod kicker {
     use std::io;
     use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
     use std::sync::OnceLock;
+    use std::sync::atomic::AtomicBool;
+    use std::sync::atomic::Ordering::Relaxed;
 
     use super::WakeBlock;
 
-    /// The eventfd of a block, open for ever once it was given.
+    /// The eventfds of a block, open for ever once they were given.
     #[derive(Debug)]
-    pub(super) struct Kicker(OnceLock<OwnedFd>);
+    pub(super) struct Kicker {
+        /// Ends a wait in the ring.
+        kick: OnceLock<OwnedFd>,
+        /// Ends a foreign loop's wait for the worker.
+        event: OnceLock<OwnedFd>,
+        /// Whether a foreign loop waits by `event`; written by the owner.
+        listening: AtomicBool,
+    }
 
     impl Kicker {
         pub(super) fn new() -> Self {
-            Self(OnceLock::new())
+            Self {
+                kick: OnceLock::new(),
+                event: OnceLock::new(),
+                listening: AtomicBool::new(false),
+            }
         }
 
         pub(super) fn kick(&self) {
-            let Some(fd) = self.0.get() else { return };
-            let one = 1_u64.to_ne_bytes();
-            // SAFETY: `one` is readable for its length; the descriptor is open, as the block owns
-            // it and is never freed. The result is of no use: the only failure of a non-blocking
-            // eventfd is EAGAIN, and a full counter is readable already.
-            unsafe { libc::write(fd.as_raw_fd(), one.as_ptr().cast(), one.len()) };
+            if let Some(fd) = self.kick.get() {
+                signal(fd);
+            }
+            if self.listening.load(Relaxed)
+                && let Some(fd) = self.event.get()
+            {
+                signal(fd);
+            }
         }
+
+        pub(super) fn ignore_event(&self) {
+            self.listening.store(false, Relaxed);
+        }
+    }
+
+    fn signal(fd: &OwnedFd) {
+        let one = 1_u64.to_ne_bytes();
+        // SAFETY: `one` is readable for its length; the descriptor is open, as the block owns it
+        // and is never freed. The result is of no use: the only failure of a non-blocking eventfd
+        // is EAGAIN, and a full counter is readable already.
+        unsafe { libc::write(fd.as_raw_fd(), one.as_ptr().cast(), one.len()) };
     }
 
     impl WakeBlock {
@@ -189,16 +223,35 @@ mod kicker {
             &'static self,
             eventfd: impl FnOnce() -> io::Result<OwnedFd>,
         ) -> io::Result<BorrowedFd<'static>> {
-            if self.kicker.0.get().is_none() {
-                let fd = eventfd()?;
-                self.kicker.0.get_or_init(|| fd);
-            }
-            Ok(self
-                .kicker
-                .0
-                .get_or_init(|| unreachable!("set above"))
-                .as_fd())
+            given(&self.kicker.kick, eventfd)
         }
+
+        /// The eventfd that a kick makes readable as well from now on, for a loop that does not
+        /// wait in the ring: a ring does not reliably tell its registered eventfd of the
+        /// completions that a write to another eventfd brings. Owner only.
+        ///
+        /// # Errors
+        ///
+        /// What `eventfd` returns.
+        pub(crate) fn event_fd(
+            &'static self,
+            eventfd: impl FnOnce() -> io::Result<OwnedFd>,
+        ) -> io::Result<BorrowedFd<'static>> {
+            let event = given(&self.kicker.event, eventfd)?;
+            self.kicker.listening.store(true, Relaxed);
+            Ok(event)
+        }
+    }
+
+    fn given(
+        place: &'static OnceLock<OwnedFd>,
+        eventfd: impl FnOnce() -> io::Result<OwnedFd>,
+    ) -> io::Result<BorrowedFd<'static>> {
+        if place.get().is_none() {
+            let fd = eventfd()?;
+            place.get_or_init(|| fd);
+        }
+        Ok(place.get_or_init(|| unreachable!("set above")).as_fd())
     }
 }
 
@@ -221,11 +274,21 @@ mod kicker {
         pub(super) fn kick(&self) {
             self.0.notify();
         }
+
+        pub(super) fn ignore_event(&self) {}
     }
 
     impl WakeBlock {
         /// A model has no descriptors: the worker, which asks for one, is built but never run.
         pub(crate) fn kick_fd(
+            &'static self,
+            _: impl FnOnce() -> io::Result<OwnedFd>,
+        ) -> io::Result<BorrowedFd<'static>> {
+            Err(io::ErrorKind::Unsupported.into())
+        }
+
+        /// As `kick_fd`.
+        pub(crate) fn event_fd(
             &'static self,
             _: impl FnOnce() -> io::Result<OwnedFd>,
         ) -> io::Result<BorrowedFd<'static>> {

@@ -1,4 +1,9 @@
 //! The atomics, cells and thread-locals of `mailbox` and `task`: std's, or loom's in a model.
+//!
+//! # Safety
+//!
+//! The cell hands out a raw pointer, and its users say by their protocol who may write through it;
+//! loom checks them in a model.
 #![allow(
     unsafe_code,
     reason = "the cell hands out raw pointers and is shared between threads"

@@ -1,4 +1,8 @@
 //! The bounded, closable list of tasks that other threads spawned on one worker.
+//!
+//! # Safety
+//!
+//! The contract of the stack is handed on to the callers.
 #![allow(unsafe_code, reason = "forwards the contract of the stack")]
 
 use std::ptr::NonNull;

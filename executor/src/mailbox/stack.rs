@@ -1,4 +1,8 @@
 //! An intrusive stack that many threads push to and one thread takes whole, oldest first.
+//!
+//! # Safety
+//!
+//! Whoever pushes a link keeps it alive and out of other lists until the owner took it.
 #![allow(
     unsafe_code,
     reason = "follows the links of entries that the pushers keep alive"

@@ -153,7 +153,13 @@ pub struct RecvStream {
 }
 
 impl RecvStream {
+    #[track_caller]
     pub(super) fn new(stream: &Stream, ring: &BufRing) -> Self {
+        // Another worker's ring has another group under the same number.
+        assert!(
+            Rc::ptr_eq(&stream.core, &ring.group.core),
+            "a stream receives into a buffer ring of its own worker only"
+        );
         let memory = GroupUse::new(Rc::clone(&ring.group), stream.fd.clone());
         Self {
             recv: stream.core.multishot(RecvMulti::new(), memory),

@@ -41,6 +41,8 @@ impl Stream {
         let stream = Self::new(core, socket.into());
         core.op(kinds::connect::Connect, (Box::new(addr), stream.fd.clone()))
             .await?;
+        // Only now: a connect on a non-blocking socket would not wait for room in the backlog.
+        socket2::SockRef::from(&stream.fd).set_nonblocking(true)?;
         Ok(stream)
     }
 
@@ -173,8 +175,13 @@ macro_rules! stream_methods {
             }
 
             /// Receives continuously into the buffers of `ring`, one completion after another
-            /// (Linux 6.0).
+            /// (Linux 6.0). What has arrived and was not taken is lost when the result is dropped.
+            ///
+            /// # Panics
+            ///
+            /// Panics when `ring` was made on another worker than the stream.
             #[must_use]
+            #[track_caller]
             pub fn recv_stream(&self, ring: &BufRing) -> RecvStream {
                 RecvStream::new(&self.stream, ring)
             }
@@ -240,7 +247,9 @@ macro_rules! stream_methods {
             ///
             /// # Errors
             ///
-            /// Those of sendfile(2), read(2) and send(2), after a part may have been sent.
+            /// Those of sendfile(2), read(2) and send(2), after a part may have been sent. A closed
+            /// peer is `BrokenPipe`; on a thread that is not an executor's, in a process that
+            /// neither ignores nor blocks `SIGPIPE` (Rust's runtime ignores it), also that signal.
             ///
             /// # Cancel safety
             ///

@@ -200,7 +200,7 @@ impl TcpStream {
     /// Dropping the future closes the socket.
     pub async fn connect(addr: SocketAddr) -> io::Result<Self> {
         let core = context::current();
-        let kind = Type::STREAM.cloexec().nonblocking();
+        let kind = Type::STREAM.cloexec();
         let socket = Socket::new(Domain::for_address(addr), kind, None)?;
         let stream = Stream::connect(&core, socket, addr.into()).await?;
         Ok(Self { stream })

@@ -108,7 +108,7 @@ impl UnixStream {
     /// Dropping the future closes the socket.
     pub async fn connect(path: impl AsRef<Path>) -> io::Result<Self> {
         let core = context::current();
-        let socket = Socket::new(Domain::UNIX, Type::STREAM.cloexec().nonblocking(), None)?;
+        let socket = Socket::new(Domain::UNIX, Type::STREAM.cloexec(), None)?;
         let stream = Stream::connect(&core, socket, SockAddr::unix(path)?).await?;
         Ok(Self { stream })
     }

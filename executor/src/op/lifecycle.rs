@@ -30,12 +30,14 @@ pub(crate) enum Action {
 
 impl Lifecycle {
     /// The backend took the request: in `Driver::pump`.
+    #[inline]
     pub(crate) fn pushed(self) -> Self {
         debug_assert_eq!(self, Self::Queued);
         Self::Submitted
     }
 
     /// A completion arrived; `last` when no more follow: in `Driver::dispatch`.
+    #[inline]
     pub(crate) fn completed(self, last: bool) -> (Self, Action) {
         match (self, last) {
             (Self::Submitted, true) => (Self::Completed, Action::Deliver),
@@ -58,6 +60,7 @@ impl Lifecycle {
     }
 
     /// Says whether the backend may touch the memory.
+    #[inline]
     pub(crate) fn is_in_flight(self) -> bool {
         matches!(self, Self::Submitted | Self::Ignored)
     }

@@ -81,8 +81,9 @@ pub(crate) unsafe trait Kind: Sized + 'static {
     /// What becomes of a result that nobody takes.
     const DISPOSE: Dispose = |_, _| {};
 
-    /// Describes the operation. `memory` is in the place where it stays while in flight; `owner`
-    /// identifies the driver that will run it.
+    /// Describes the operation. `memory` has been erased to words already, which move, but not
+    /// as a value of its type, until it is taken back; `owner` identifies the driver that will run
+    /// the operation.
     fn request(&self, memory: &mut Self::Memory, owner: usize) -> Request;
 
     /// Makes the output of the result and the memory that came back.

@@ -8,6 +8,7 @@ use std::os::fd::RawFd;
 pub(crate) const RW_LEN_MAX: usize = 0x7fff_f000;
 
 /// Cuts a buffer's length to what one request may move.
+#[inline]
 pub(crate) fn request_len(len: usize) -> u32 {
     u32::try_from(len.min(RW_LEN_MAX)).expect("cut to 31 bits")
 }
@@ -114,11 +115,48 @@ pub(crate) enum Request {
 impl Request {
     /// Returns how many bytes the request may copy while it is being submitted: reads of files,
     /// whose pages may be cached.
+    #[inline]
     pub(crate) fn inline_bytes(&self) -> u64 {
         match *self {
             Self::Read { len, .. } => len.into(),
             Self::Readv { len, .. } => len,
             _ => 0,
+        }
+    }
+}
+
+/// Names the line in which an operation waits for its turn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum LaneId {
+    /// Operations that end by themselves.
+    Prompt,
+    /// Operations that wait for a peer.
+    Peer,
+}
+
+impl LaneId {
+    pub(crate) const ALL: [Self; 2] = [Self::Prompt, Self::Peer];
+
+    #[inline]
+    pub(crate) fn of(request: &Request) -> Self {
+        match request {
+            Request::Accept { .. }
+            | Request::Connect { .. }
+            | Request::Recv { .. }
+            | Request::RecvMulti { .. }
+            | Request::Send { .. }
+            | Request::SendMsg { .. }
+            | Request::Poll { .. } => Self::Peer,
+            Request::Read { .. }
+            | Request::Write { .. }
+            | Request::Readv { .. }
+            | Request::Writev { .. }
+            | Request::Fsync { .. }
+            | Request::Fadvise { .. }
+            | Request::Open { .. }
+            | Request::Statx { .. }
+            | Request::Close { .. }
+            | Request::Shutdown { .. } => Self::Prompt,
         }
     }
 }

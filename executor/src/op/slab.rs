@@ -7,6 +7,7 @@ use std::task::Waker;
 use slab::Slab;
 
 use super::lifecycle::Lifecycle;
+use super::request::LaneId;
 use super::{Dispose, Outcome};
 use crate::buf::Erased;
 
@@ -18,24 +19,29 @@ pub(crate) struct OpKey(u64);
 pub(crate) const CONTROL: u64 = 1 << 63;
 
 impl OpKey {
+    #[inline]
     fn new(slot: usize, generation: u32) -> Self {
         let slot = u32::try_from(slot).expect("slots are bounded by live futures, far below 2^32");
         Self(u64::from(slot) | u64::from(generation) << 32)
     }
 
     /// Reads a key from a completion's user data.
+    #[inline]
     pub(crate) fn from_user_data(user_data: u64) -> Option<Self> {
         (user_data & CONTROL == 0).then_some(Self(user_data))
     }
 
+    #[inline]
     pub(crate) fn user_data(self) -> u64 {
         self.0
     }
 
+    #[inline]
     fn slot(self) -> usize {
         usize::try_from(self.0 & u64::from(u32::MAX)).expect("32 bits fit a usize on Linux")
     }
 
+    #[inline]
     fn generation(self) -> u32 {
         u32::try_from(self.0 >> 32).expect("the upper half has 32 bits")
     }
@@ -47,10 +53,11 @@ pub(crate) enum Results {
     /// At most one result.
     One(Option<Outcome>),
     /// The ready queue of a multishot operation.
-    Many(VecDeque<Outcome>),
+    Many(Box<VecDeque<Outcome>>),
 }
 
 impl Results {
+    #[inline]
     fn push(&mut self, outcome: Outcome) {
         match self {
             Self::One(result) => *result = Some(outcome),
@@ -58,6 +65,7 @@ impl Results {
         }
     }
 
+    #[inline]
     fn pop(&mut self) -> Option<Outcome> {
         match self {
             Self::One(result) => result.take(),
@@ -65,6 +73,7 @@ impl Results {
         }
     }
 
+    #[inline]
     pub(crate) fn len(&self) -> usize {
         match self {
             Self::One(result) => usize::from(result.is_some()),
@@ -81,9 +90,12 @@ pub(crate) struct Slot {
     pub(crate) lifecycle: Lifecycle,
     /// A multishot operation whose cancel has been sent because its ready queue is full.
     pub(crate) paused: bool,
+    /// The line that the operation waited in and is charged to.
+    pub(crate) lane: LaneId,
     pub(crate) waker: Option<Waker>,
     pub(crate) results: Results,
-    pub(crate) memory: Erased,
+    /// Empty only in a slot whose memory has been taken.
+    memory: Option<Erased>,
     pub(crate) dispose: Dispose,
 }
 
@@ -93,35 +105,52 @@ impl Slot {
             generation: 0,
             lifecycle: Lifecycle::Queued,
             paused: false,
+            lane: LaneId::Prompt,
             waker: None,
             results,
-            memory,
+            memory: Some(memory),
             dispose,
         }
     }
 
+    #[inline]
     pub(crate) fn push_result(&mut self, outcome: Outcome) {
         self.results.push(outcome);
     }
 
+    #[inline]
     pub(crate) fn pop_result(&mut self) -> Option<Outcome> {
         self.results.pop()
     }
 
     /// Takes the memory out, for the output that is made of it.
+    #[inline]
     pub(crate) fn into_memory<T: 'static>(mut self) -> T {
         debug_assert!(
             !self.lifecycle.is_in_flight(),
             "the backend may still touch the memory"
         );
-        let empty = Erased::new(());
-        self.dispose = |_, _| {};
-        std::mem::replace(&mut self.memory, empty).take()
+        let memory = self.memory.take();
+        memory.expect("a slot's memory is taken once").take()
+    }
+
+    /// Borrows the memory in place.
+    pub(crate) fn memory_mut<T: 'static>(&mut self) -> &mut T {
+        let memory = self.memory.as_mut();
+        memory.expect("the memory has not been taken").get_mut()
+    }
+
+    /// Frees the memory under the kernel: the planted defect that the drop storm must find.
+    #[cfg(corelane_planted = "free_on_drop")]
+    pub(crate) fn plant_free(&mut self) {
+        self.memory = Some(Erased::new(()));
     }
 
     /// Drops a result that nobody takes.
     pub(crate) fn dispose_of(&mut self, outcome: Outcome) {
-        (self.dispose)(&mut self.memory, outcome);
+        if let Some(memory) = &mut self.memory {
+            (self.dispose)(memory, outcome);
+        }
     }
 }
 
@@ -144,6 +173,7 @@ pub(crate) struct OpSlab {
 }
 
 impl OpSlab {
+    #[inline]
     pub(crate) fn insert(&mut self, mut slot: Slot) -> OpKey {
         slot.generation = self.generation;
         self.generation = self.generation.wrapping_add(1) & (u32::MAX >> 1);
@@ -153,12 +183,14 @@ impl OpSlab {
         key
     }
 
+    #[inline]
     pub(crate) fn get_mut(&mut self, key: OpKey) -> Option<&mut Slot> {
         self.slots
             .get_mut(key.slot())
             .filter(|slot| slot.generation == key.generation())
     }
 
+    #[inline]
     pub(crate) fn remove(&mut self, key: OpKey) -> Option<Slot> {
         self.get_mut(key)?;
         Some(self.slots.remove(key.slot()))
@@ -170,6 +202,17 @@ impl OpSlab {
 
     pub(crate) fn high_water(&self) -> usize {
         self.high_water
+    }
+
+    /// Forgets the slots whose memory the backend may touch, for ever, and hands out who waits
+    /// for them.
+    pub(crate) fn leak_in_flight(&mut self, wakers: &mut Vec<Waker>) {
+        for key in self.in_flight() {
+            if let Some(mut slot) = self.remove(key) {
+                wakers.extend(slot.waker.take());
+                std::mem::forget(slot);
+            }
+        }
     }
 
     /// Lists the operations whose memory the backend may touch.

@@ -11,6 +11,7 @@ use io_uring::{opcode, squeue, types};
 pub(crate) struct Sqe(pub(super) squeue::Entry);
 
 impl Sqe {
+    #[inline]
     pub(crate) fn user_data(self, user_data: u64) -> Self {
         Self(self.0.user_data(user_data))
     }
@@ -30,11 +31,13 @@ pub(crate) fn nop() -> Sqe {
 
 /// Keeps an offset of `u64::MAX` from naming the descriptor's own position, which it does for the
 /// kernel: the number below is refused (`EINVAL`), as all offsets are that no file has.
+#[inline]
 fn position(offset: u64) -> u64 {
     offset.min(u64::MAX - 1)
 }
 
 /// Reads, into registered memory when `fixed` names it.
+#[inline]
 pub(crate) fn read(fd: RawFd, ptr: *mut u8, len: u32, offset: u64, fixed: Option<u16>) -> Sqe {
     let fd = types::Fd(fd);
     Sqe(match fixed {
@@ -48,6 +51,7 @@ pub(crate) fn read(fd: RawFd, ptr: *mut u8, len: u32, offset: u64, fixed: Option
 }
 
 /// Writes, from registered memory when `fixed` names it.
+#[inline]
 pub(crate) fn write(fd: RawFd, ptr: *const u8, len: u32, offset: u64, fixed: Option<u16>) -> Sqe {
     let fd = types::Fd(fd);
     Sqe(match fixed {
@@ -124,6 +128,7 @@ pub(crate) fn connect(fd: RawFd, addr: *const libc::sockaddr, len: libc::socklen
     Sqe(opcode::Connect::new(types::Fd(fd), addr, len).build())
 }
 
+#[inline]
 pub(crate) fn recv(fd: RawFd, ptr: *mut u8, len: u32, flags: i32) -> Sqe {
     Sqe(opcode::Recv::new(types::Fd(fd), ptr, len)
         .flags(flags)
@@ -134,6 +139,7 @@ pub(crate) fn recv_multi(fd: RawFd, group: u16) -> Sqe {
     Sqe(opcode::RecvMulti::new(types::Fd(fd), group).build())
 }
 
+#[inline]
 pub(crate) fn send(fd: RawFd, ptr: *const u8, len: u32, flags: i32) -> Sqe {
     Sqe(opcode::Send::new(types::Fd(fd), ptr, len)
         .flags(flags)

@@ -23,10 +23,15 @@ pub(crate) fn result(value: i32) -> io::Result<u32> {
 /// Converts the return value of a libc call that reports through errno.
 pub(crate) fn check(value: libc::c_int) -> io::Result<libc::c_int> {
     if value < 0 {
-        Err(io::Error::last_os_error())
+        Err(last_error())
     } else {
         Ok(value)
     }
+}
+
+/// Returns the error of the call that has just failed.
+pub(crate) fn last_error() -> io::Error {
+    io::Error::last_os_error()
 }
 
 /// Takes the ownership of a descriptor that an operation has just made.
@@ -60,13 +65,19 @@ impl EventFd {
         let _ = (&self.0).write(&1u64.to_ne_bytes());
     }
 
-    /// Makes the eventfd unreadable until the next signal.
-    pub(crate) fn drain(&self) {
-        let _ = (&self.0).read(&mut [0; 8]);
+    /// Makes the eventfd unreadable until the next signal. True when it was readable.
+    pub(crate) fn drain(&self) -> bool {
+        (&self.0).read(&mut [0; 8]).is_ok()
     }
 
     pub(crate) fn as_fd(&self) -> BorrowedFd<'_> {
         std::os::fd::AsFd::as_fd(&self.0)
+    }
+}
+
+impl From<OwnedFd> for EventFd {
+    fn from(fd: OwnedFd) -> Self {
+        Self(File::from(fd))
     }
 }
 
@@ -89,6 +100,18 @@ pub(crate) fn on_signal(signal: i32, sender: OwnedFd) -> io::Result<SigId> {
     // SAFETY: the action makes one async-signal-safe call and touches only what it owns; errno
     // is saved and restored by the registry.
     unsafe { signal_hook_registry::register(signal, write) }
+}
+
+/// Keeps `SIGPIPE` from the calling thread: sendfile(2) raises it where send(2) can be told not to.
+pub(crate) fn block_sigpipe() {
+    // SAFETY: an all-zero signal set is a valid value to initialise.
+    let mut set: libc::sigset_t = unsafe { std::mem::zeroed() };
+    // SAFETY: `set` is a local signal set.
+    let _ = unsafe { libc::sigemptyset(&raw mut set) };
+    // SAFETY: as above; SIGPIPE is a signal number.
+    let _ = unsafe { libc::sigaddset(&raw mut set, libc::SIGPIPE) };
+    // SAFETY: `set` is initialised, and the old mask is not asked for.
+    let _ = unsafe { libc::pthread_sigmask(libc::SIG_BLOCK, &raw const set, std::ptr::null_mut()) };
 }
 
 /// Returns the soft limits of locked memory in bytes and of open files.
@@ -120,7 +143,7 @@ mod tests {
     #[test]
     fn an_eventfd_is_drained_and_signalled() {
         let event = EventFd::new().unwrap();
-        event.drain();
+        assert!(!event.drain());
         event.signal();
         event.signal();
         let mut value = [0; 8];

@@ -1,10 +1,14 @@
 //! The allocation of a task, and all that depends on the type of its future.
+//!
+//! # Safety
+//!
+//! Future and output share the memory of the stage. The state says which of them is there and who may
+//! touch it: the owner while the task is not complete, the holder of the join interest afterwards.
 #![allow(
     unsafe_code,
     reason = "future and output share the memory of the stage"
 )]
 
-use std::any::Any;
 use std::mem::{self, ManuallyDrop};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
@@ -14,6 +18,7 @@ use std::task::{Context, Poll};
 use super::error::JoinError;
 use super::header::{Header, TaskPtr, Vtable};
 use super::waker::with_borrowed_waker;
+use crate::guard::guarded;
 use crate::mailbox::WakeBlock;
 use crate::mailbox::shim::UnsafeCell;
 
@@ -203,20 +208,4 @@ unsafe fn free<F: Future>(task: TaskPtr) {
 /// of it.
 pub(super) fn discard<V>(value: V) {
     guarded(|| drop(value));
-}
-
-/// Runs code of the user's that has nobody to pass a panic on to.
-#[inline]
-pub(super) fn guarded(run: impl FnOnce()) {
-    if let Err(payload) = catch_unwind(AssertUnwindSafe(run)) {
-        discard_payload(payload);
-    }
-}
-
-/// Drops a panic payload, or leaks it when its own drop panics.
-#[cold]
-fn discard_payload(payload: Box<dyn Any + Send>) {
-    if let Err(second) = catch_unwind(AssertUnwindSafe(|| drop(payload))) {
-        mem::forget(second);
-    }
 }

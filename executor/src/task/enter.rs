@@ -1,4 +1,9 @@
 //! Which worker this thread is in.
+//!
+//! # Safety
+//!
+//! A worker is taken out of the list, and out of `CURRENT`, before it is dropped; the list belongs to
+//! one thread.
 #![allow(
     unsafe_code,
     reason = "the current worker is a raw pointer in a thread-local"

@@ -1,4 +1,8 @@
 //! Why a task has no output, and why a spawn was refused.
+//!
+//! # Safety
+//!
+//! A payload is moved out by value, or dropped, but never reached through a shared reference.
 #![allow(
     unsafe_code,
     reason = "a panic payload is shared between threads without access to it"

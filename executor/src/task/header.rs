@@ -1,4 +1,9 @@
 //! The part of a task that does not depend on its future.
+//!
+//! # Safety
+//!
+//! A header is the first field of its task, so that a pointer to one stands for the whole. It is
+//! counted: whoever holds a [`TaskPtr`] across calls holds a reference, or the entry in a queue.
 #![allow(
     unsafe_code,
     reason = "a pointer to a header stands for its whole task"

@@ -1,4 +1,9 @@
 //! The handle that awaits, aborts or detaches a task, from any thread.
+//!
+//! # Safety
+//!
+//! Output and join waker change hands by the bits of the state: the handle takes the output of a
+//! complete task only, and writes the waker only while the bit for it is not set.
 #![allow(
     unsafe_code,
     reason = "takes the output and sets the join waker by the state's protocol"

@@ -1,4 +1,9 @@
 //! The owner's side of its tasks: spawn, run, complete, shut down.
+//!
+//! # Safety
+//!
+//! A scheduled task lives until its entry was taken out of the run queue. Only the owner polls,
+//! cancels and completes, and never one task inside another: `running` says so.
 #![allow(
     unsafe_code,
     reason = "turns queue entries into tasks and calls their tables"
@@ -9,7 +14,7 @@ use std::ops::Deref;
 use std::ptr::{self, NonNull};
 use std::rc::Rc;
 
-use super::cell::{TaskCell, guarded};
+use super::cell::TaskCell;
 use super::enter::{EnterGuard, enter, leave_for_good};
 use super::error::JoinError;
 use super::header::{TaskPtr, drop_ref, free};
@@ -18,6 +23,7 @@ use super::registry::Registry;
 use super::remote::RemoteSpawner;
 use super::run_queue::RunQueue;
 use super::state::{Complete, Start};
+use crate::guard::guarded;
 use crate::mailbox::shim::{Arc, spin_loop, yield_now};
 use crate::mailbox::{Chain, Link, SpawnBox, WakeBlock};
 
@@ -201,8 +207,14 @@ impl LocalInner {
     }
 
     /// Announces that the worker is about to wait; false when there is something to run instead.
-    pub(crate) fn prepare_park(&self) -> bool {
-        self.queue.is_empty() && self.block.prepare_park(|| self.spawns.is_empty())
+    ///
+    /// `others_empty` looks at what else may have been left for the worker; it is called after the
+    /// announcement is visible.
+    pub(crate) fn prepare_park(&self, others_empty: impl FnOnce() -> bool) -> bool {
+        self.queue.is_empty()
+            && self
+                .block
+                .prepare_park(|| self.spawns.is_empty() && others_empty())
     }
 
     /// Ends a park, at the start of a turn; true when a kick was sent for it.

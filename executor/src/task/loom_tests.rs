@@ -32,7 +32,7 @@ fn run_until(local: &Local, done: impl Fn() -> bool) {
         }
         if !done() {
             announced += 1;
-            if local.prepare_park() {
+            if local.prepare_park(|| true) {
                 local.block().wait_for_kick();
             }
         }

@@ -1,4 +1,9 @@
 //! Spawning on a worker from another thread.
+//!
+//! # Safety
+//!
+//! A task is whole, with its references counted, before another thread can see it; its future is
+//! pinned where it lies and never moves.
 #![allow(
     unsafe_code,
     reason = "publishes a task to another thread; pins a future inside a task"

@@ -1,4 +1,8 @@
 //! The owner's queue of tasks to poll: first in, first out, linked through the tasks.
+//!
+//! # Safety
+//!
+//! An entry is valid, and in no other list, from when it is pushed until it is popped.
 #![allow(
     unsafe_code,
     reason = "follows the links of tasks that are in the queue"

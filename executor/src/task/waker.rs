@@ -1,4 +1,8 @@
 //! Wakers: a counted reference to a task, for any thread and any time.
+//!
+//! # Safety
+//!
+//! The data of a waker is a task, of which the waker holds one reference.
 #![allow(unsafe_code, reason = "a raw waker's data pointer is a task")]
 
 use std::mem::ManuallyDrop;

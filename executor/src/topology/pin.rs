@@ -4,7 +4,7 @@ use std::io;
 
 use core_affinity::CoreId;
 
-use crate::sys::affinity;
+use crate::sys::{affinity, last_error};
 
 /// `core_affinity` indexes a mask of this many bits and panics past it.
 const CORE_COUNT_MAX: usize = 1_024;
@@ -22,7 +22,7 @@ pub(crate) fn pin_thread(core: CoreId) -> io::Result<()> {
         return Err(refused("cores from 1024 on are not supported"));
     }
     if !core_affinity::set_for_current(core) {
-        let error = io::Error::last_os_error();
+        let error = last_error();
         return Err(refused(&error.to_string()));
     }
     let cores = affinity::thread_cores()?;

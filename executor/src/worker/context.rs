@@ -23,11 +23,14 @@ pub(crate) struct Entered<'a> {
 impl<'a> Entered<'a> {
     pub(crate) fn new(core: &'a Rc<Core>) -> Self {
         let tasks = core.local.enter();
-        let number = CURRENT.with_borrow_mut(|current| {
+        let entered = CURRENT.try_with(|current| {
+            let mut current = current.borrow_mut();
             let number = current.last().map_or(0, |(number, _)| number + 1);
             current.push((number, Rc::clone(core)));
             number
         });
+        // A worker in a thread-local may end after this one: it ends without being the current.
+        let number = entered.unwrap_or(usize::MAX);
         Self {
             core,
             number,

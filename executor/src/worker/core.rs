@@ -120,6 +120,12 @@ impl Core {
         &self.published
     }
 
+    /// Announces that the worker is about to wait; false when there is something to do instead.
+    pub(super) fn prepare_park(&self) -> bool {
+        self.local
+            .prepare_park(|| !self.pool.get().is_some_and(|pool| pool.has_news()))
+    }
+
     pub(super) fn pool_if_made(&self) -> Option<&Rc<PoolCore>> {
         self.pool.get()
     }
@@ -133,7 +139,8 @@ impl Core {
         if let Some(event) = self.event.get() {
             return Ok(event.as_fd());
         }
-        let event = EventFd::new()?;
+        let make = || EventFd::new().map(EventFd::into_fd);
+        let event = EventFd::from(self.local.block().event_fd(make)?.try_clone_to_owned()?);
         self.driver.borrow().register_eventfd(event.as_fd())?;
         // What arrived before is not signalled any more: let the first wait return at once.
         event.signal();
@@ -141,8 +148,13 @@ impl Core {
     }
 
     pub(super) fn drain_event_fd(&self) {
-        if let Some(event) = self.event.get() {
-            event.drain();
+        let Some(event) = self.event.get() else {
+            return;
+        };
+        // What completes between the two registrations is found by this turn.
+        if event.drain() && self.driver.borrow().renew_eventfd(event.as_fd()).is_err() {
+            // Nothing would tell of completions: let the loop turn again, and try again.
+            event.signal();
         }
     }
 

@@ -29,8 +29,7 @@ impl Core {
         if self.spin(until, &interrupted) {
             return;
         }
-        let work =
-            !self.local.prepare_park() || interrupted() || self.driver.borrow_mut().can_progress();
+        let work = !self.prepare_park() || interrupted() || self.left_to_do();
         let next_timer = self.timers.borrow().next_deadline();
         let wait = match (until, next_timer) {
             (None, None) if work => Wait::No,
@@ -89,6 +88,8 @@ impl Core {
         let mut future = pin!(future);
         loop {
             if root.take() {
+                // Not parked while the root runs: what it wakes needs no kick.
+                self.local.unpark();
                 self.slice_start.set(Instant::now());
                 if let Poll::Ready(output) = future.as_mut().poll(&mut cx) {
                     return output;

@@ -39,10 +39,10 @@ impl Core {
         deadline: Instant,
         drain_deadline: Instant,
     ) -> ShutdownReport {
+        let _turning = Turning::begin(self);
         if self.closed.replace(true) {
             return ShutdownReport::default();
         }
-        let _turning = Turning::begin(self);
         let _entered = Entered::new(self);
         self.local.close_spawns();
         self.finish_tasks(deadline);

@@ -10,12 +10,17 @@
 //! borrow of the worker's state.
 
 use std::rc::Rc;
+use std::task::Waker;
 use std::time::Instant;
 
 use super::context::Entered;
 use super::policy::{Look, TurnBudget, look};
 use super::{Core, stats};
+use crate::guard::guarded_each;
 use crate::ring::Wait;
+
+/// Enters that one turn makes at most to fetch what the kernel deferred.
+const DEFERRED_ENTERS_MAX: usize = 64;
 
 /// What a turn did and what it left.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,13 +70,13 @@ impl Core {
     /// Does one turn of a worker that is entered already.
     pub(super) fn turn_entered(&self, budget: TurnBudget) -> TurnReport {
         self.begin_turn();
-        self.expire_timers();
+        let timers_left = self.expire_timers();
         let (polls, mut completions) = self.poll_tasks(budget);
         completions += self.submit_and_reap();
         stats::add(&self.meter.turns, 1);
         stats::add(&self.meter.polls, polls);
-        let can_progress = self.driver.borrow_mut().can_progress();
-        let more_work = can_progress || !self.local.prepare_park();
+        let left = self.left_to_do() || timers_left;
+        let more_work = left || !self.prepare_park();
         let next_deadline = self.timers.borrow().next_deadline();
         self.publish_stats();
         TurnReport {
@@ -93,22 +98,28 @@ impl Core {
         }
     }
 
-    /// Wakes the tasks whose timers are due. The clock is read only when a timer is set.
-    pub(super) fn expire_timers(&self) {
+    /// Says whether the ring has something for the worker, or the worker for the ring, that is
+    /// not done by waiting.
+    pub(super) fn left_to_do(&self) -> bool {
+        let mut driver = self.driver.borrow_mut();
+        let pending = driver.pending();
+        pending.ready || pending.deferred || driver.can_progress()
+    }
+
+    /// Wakes the tasks whose timers are due, at most as many as a turn polls; true when some are
+    /// left. The clock is read only when a timer is set.
+    pub(super) fn expire_timers(&self) -> bool {
         if self.timers.borrow().next_deadline().is_none() {
-            return;
+            return false;
         }
         let now = Instant::now();
+        let limit = self.config.poll_budget;
         let mut expired = self.expired.take();
-        let fired = self
-            .timers
-            .borrow_mut()
-            .expire(now, usize::MAX, &mut expired);
+        let fired = self.timers.borrow_mut().expire(now, limit, &mut expired);
         stats::add(&self.meter.timers_fired, fired);
-        for waker in expired.drain(..) {
-            waker.wake();
-        }
+        guarded_each(expired.drain(..), Waker::wake);
         self.expired.replace(expired);
+        fired == limit
     }
 
     /// Polls tasks until the run queue or the budget is empty. Returns the polls, and the
@@ -161,15 +172,14 @@ impl Core {
             self.enter(Wait::No);
         }
         completions += self.reap_all();
-        // One enter delivers a bounded number of deferred completions.
-        let bound = self.config.cq_entries as usize;
-        while completions < bound && self.driver.borrow_mut().pending().deferred {
-            self.enter(Wait::No);
-            let count = self.reap_all();
-            if count == 0 {
+        // One enter runs a bounded part of what the kernel deferred, and that part may come to
+        // nothing. What is left after so many is for the next turn.
+        for _ in 0..DEFERRED_ENTERS_MAX {
+            if !self.driver.borrow_mut().pending().deferred {
                 break;
             }
-            completions += count;
+            self.enter(Wait::No);
+            completions += self.reap_all();
         }
         completions
     }

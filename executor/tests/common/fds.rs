@@ -6,15 +6,18 @@
 //! forgotten, which nothing will ever drop.
 #![allow(unsafe_code, reason = "closes descriptors that were leaked on purpose")]
 
-use std::collections::BTreeMap;
-use std::os::fd::{FromRawFd, OwnedFd, RawFd};
+use std::collections::{BTreeMap, BTreeSet};
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 
-/// The open descriptors and what they are.
+/// Descriptors and what they are.
 pub type Fds = BTreeMap<RawFd, String>;
 
-pub fn open() -> Fds {
-    let entries = std::fs::read_dir("/proc/self/fd").unwrap();
-    let fds: Vec<RawFd> = entries
+/// What is open now.
+pub fn open() -> BTreeSet<RawFd> {
+    // The listing's own descriptor takes the lowest free number.
+    let own = std::fs::File::open("/dev/null").unwrap().as_raw_fd();
+    std::fs::read_dir("/proc/self/fd")
+        .unwrap()
         .map(|entry| {
             entry
                 .unwrap()
@@ -24,21 +27,18 @@ pub fn open() -> Fds {
                 .parse()
                 .unwrap()
         })
-        .collect();
-    // The folder's own descriptor is among them, and gone by now.
-    fds.into_iter()
-        .filter_map(|fd| {
-            let target = std::fs::read_link(format!("/proc/self/fd/{fd}")).ok()?;
-            Some((fd, target.to_string_lossy().into_owned()))
-        })
+        .filter(|fd| *fd != own)
         .collect()
 }
 
 /// What is open now and was not `before`.
-pub fn since(before: &Fds) -> Fds {
+pub fn since(before: &BTreeSet<RawFd>) -> Fds {
     open()
-        .into_iter()
-        .filter(|(fd, target)| before.get(fd) != Some(target))
+        .difference(before)
+        .filter_map(|&fd| {
+            let target = std::fs::read_link(format!("/proc/self/fd/{fd}")).ok()?;
+            Some((fd, target.to_string_lossy().into_owned()))
+        })
         .collect()
 }
 

@@ -143,11 +143,7 @@ fn accept(kind: Kind, rng: &mut Rng, world: &World) -> Made {
     } else {
         1 + rng.below(4)
     };
-    let may_keep = if world.is_sim() {
-        4096
-    } else {
-        1 + connections
-    };
+    let may_keep = if !world.real { 4096 } else { 1 + connections };
     let made = if kind == Kind::Accept {
         Made::new(async move {
             check.result(listener.accept().await);

@@ -5,7 +5,9 @@ mod kinds;
 mod round;
 
 use std::cell::Cell;
+use std::collections::BTreeSet;
 use std::fmt;
+use std::os::fd::RawFd;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
@@ -35,38 +37,31 @@ impl End {
 
 /// What the storm's operations work on.
 pub struct World {
-    pub backend: BackendChoice,
     pub file: PatternFile,
     /// The file, opened for direct I/O where the file system has that.
     pub direct: Option<std::fs::File>,
     pub buffer_max: usize,
+    pub real: bool,
 }
 
 impl World {
-    pub fn new(backend: BackendChoice) -> Self {
-        let is_sim = matches!(backend, BackendChoice::Sim(_));
-        let name = if is_sim { "storm-sim" } else { "storm" };
+    /// Makes it for the real ring, or for the simulated one.
+    pub fn new(name: &str, real: bool) -> Self {
         let file = PatternFile::new(name, 256 * 1024);
-        let direct = file.open_direct().filter(|_| !is_sim);
-        if direct.is_none() && !is_sim {
+        let direct = file.open_direct().filter(|_| real);
+        if direct.is_none() && real {
             println!("SKIP: no direct I/O on {}", file.path.display());
         }
         Self {
-            backend,
             file,
             direct,
-            buffer_max: if is_sim { 300 } else { 16 * 1024 },
+            buffer_max: if real { 16 * 1024 } else { 300 },
+            real,
         }
-    }
-
-    pub fn is_sim(&self) -> bool {
-        matches!(self.backend, BackendChoice::Sim(_))
     }
 
     pub fn check(&self) -> Check {
-        Check {
-            errors: self.is_sim(),
-        }
+        Check { errors: !self.real }
     }
 }
 
@@ -76,6 +71,8 @@ pub struct Storm<'a> {
     ledger: Rc<Ledger>,
     rounds: u64,
     workers: u64,
+    /// Workers that ended while the device was still busy.
+    stalls: u64,
 }
 
 /// One operation as the storm sees it.
@@ -92,32 +89,34 @@ impl<'a> Storm<'a> {
             ledger: Rc::default(),
             rounds: 0,
             workers: 0,
+            stalls: 0,
         }
-    }
-
-    pub fn rounds(&self) -> u64 {
-        self.rounds
     }
 
     pub fn ended_in_flight(&self) -> u64 {
         self.ledger.met.iter().flatten().map(Cell::get).sum()
     }
 
-    /// Every way to end has met every kind of operation in flight.
+    /// Every kind of operation was in flight when it was dropped, forgotten and aborted, and
+    /// many were when their worker ended.
     pub fn assert_every_case_was_met(&self) {
+        let mut shut_down = 0;
         for (kind, ends) in Kind::ALL.iter().zip(&self.ledger.met) {
-            for (end, met) in End::ALL.iter().zip(ends) {
-                let optional = *kind == Kind::ReadDirect && self.world.direct.is_none();
+            let optional =
+                *kind == Kind::ReadDirect && self.world.real && self.world.direct.is_none();
+            for (end, met) in End::ALL.iter().zip(ends).take(3) {
                 assert!(
                     optional || met.get() > 0,
                     "no {kind:?} was in flight at a {end:?}"
                 );
             }
+            shut_down += ends[End::Shutdown as usize].get();
         }
+        assert!(shut_down >= 50, "{shut_down} in flight at a shutdown");
     }
 
     /// Runs one worker from its start to its end.
-    pub fn worker(&mut self, seed: u64) {
+    pub fn worker(&mut self, seed: u64, backend: BackendChoice) {
         let mut rng = Rng::new(seed);
         let before = fds::open();
         self.ledger.begin_worker();
@@ -127,13 +126,10 @@ impl<'a> Storm<'a> {
         } else {
             (rng.pick(&[1, 4]), rng.pick(&[4, 8]))
         };
-        let config = Config::new()
-            .sq_entries(sq)
-            .cq_entries(cq)
-            .backend(self.world.backend);
+        let config = Config::new().sq_entries(sq).cq_entries(cq).backend(backend);
         let worker = Worker::new(config).unwrap_or_else(|error| panic!("seed {seed}: {error}"));
         let mut handles = Vec::new();
-        let batches = 1 + rng.below(if self.world.is_sim() { 2 } else { 5 });
+        let batches = 1 + rng.below(if !self.world.real { 2 } else { 5 });
         for _ in 0..batches {
             let mut flying = self.launch(&worker, &mut rng, roomy);
             fly(&worker, &mut flying, &mut rng, &self.ledger);
@@ -143,14 +139,15 @@ impl<'a> Storm<'a> {
             self.settle(&worker, &mut handles, seed);
         }
         self.count_in_flight_at_the_end(&worker, &handles);
-        end_worker(worker, &mut rng, seed);
+        let what = format!("seed {seed}, queues {sq} and {cq}, {:?}", worker.stats());
+        self.end_worker(worker, &mut rng, &what);
         for flying in &mut handles {
             flying.remote.close();
             flying.check_task(seed);
         }
         drop(handles);
         self.check_fds(&before, seed);
-        if self.workers % 16 == 0 {
+        if self.workers.is_multiple_of(16) {
             quarantine::check();
         }
         self.workers += 1;
@@ -160,7 +157,7 @@ impl<'a> Storm<'a> {
         let count = 1 + rng.below(12);
         self.rounds += count as u64;
         let _entered = worker.enter();
-        let sparingly = if self.workers < 256 { 50 } else { 5 };
+        let sparingly = if self.workers < 256 { 50 } else { 1 };
         (0..count)
             .map(|_| {
                 let kind = rng.pick(&Kind::ALL);
@@ -224,7 +221,38 @@ impl<'a> Storm<'a> {
         }
     }
 
-    fn check_fds(&self, before: &Fds, seed: u64) {
+    fn end_worker(&mut self, worker: Worker, rng: &mut Rng, what: &str) {
+        let start = Instant::now();
+        let leaked = match rng.below(3) {
+            0 => worker.shutdown(start).ops_leaked,
+            1 => {
+                let deadline = start + Duration::from_micros(500);
+                worker.shutdown(deadline).ops_leaked
+            }
+            _ => {
+                drop(worker);
+                0
+            }
+        };
+        let elapsed = start.elapsed();
+        assert!(elapsed < Duration::from_secs(4), "{what}: {elapsed:?}");
+        if leaked == 0 {
+            return;
+        }
+        // A shutdown gives operations half a second. A device that takes longer for a direct
+        // read, which no cancel can stop, is rare; then the report says so, and what the read
+        // holds stays.
+        println!("{what}: {leaked} operations took longer than {elapsed:?}");
+        self.stalls += 1;
+        let rare = self.stalls <= 1 + self.workers / 500;
+        assert!(
+            self.world.real && elapsed >= Duration::from_millis(500) && rare,
+            "{what}: {leaked} operations would not end in {elapsed:?}"
+        );
+        self.ledger.leak(leaked);
+    }
+
+    fn check_fds(&self, before: &BTreeSet<RawFd>, seed: u64) {
         let (eventfds, left): (Fds, Fds) = fds::since(before)
             .into_iter()
             .partition(|(_, target)| target.contains("[eventfd]"));
@@ -299,37 +327,17 @@ fn fly(worker: &Worker, flying: &mut [Flying], rng: &mut Rng, ledger: &Ledger) {
     }
 }
 
-fn end_worker(worker: Worker, rng: &mut Rng, seed: u64) {
-    let start = Instant::now();
-    let leaked = match rng.below(3) {
-        0 => worker.shutdown(Instant::now()).ops_leaked,
-        1 => {
-            worker
-                .shutdown(Instant::now() + Duration::from_micros(500))
-                .ops_leaked
-        }
-        _ => {
-            drop(worker);
-            0
-        }
-    };
-    assert_eq!(leaked, 0, "seed {seed}: operations would not end");
-    assert!(
-        start.elapsed() < Duration::from_secs(4),
-        "seed {seed}: {:?}",
-        start.elapsed()
-    );
-}
-
 impl fmt::Display for Storm<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let in_flight = self.ended_in_flight();
         writeln!(
             f,
-            "{} rounds on {} workers, {in_flight} ended in flight, {} buffers dropped",
+            "{} rounds on {} workers, {in_flight} ended in flight, {} buffers dropped, \
+             {} stalls",
             self.rounds,
             self.workers,
-            quarantine::dropped()
+            quarantine::dropped(),
+            self.stalls
         )?;
         for (kind, ends) in Kind::ALL.iter().zip(&self.ledger.met) {
             let [dropped, forgotten, aborted, shut_down] = ends.each_ref().map(Cell::get);

@@ -91,6 +91,16 @@ pub(crate) fn file_of(bytes: &[u8]) -> tempfile::NamedTempFile {
     file
 }
 
+/// What a panic was called with, as text.
+pub(crate) fn panic_text(payload: &(dyn std::any::Any + Send)) -> &str {
+    match payload.downcast_ref::<&'static str>() {
+        Some(text) => text,
+        None => payload
+            .downcast_ref::<String>()
+            .map_or("not a text", String::as_str),
+    }
+}
+
 /// How many descriptors the process has open.
 pub(crate) fn open_fds() -> usize {
     // The listing's own descriptor is among them, each time.
@@ -105,6 +115,11 @@ pub(crate) fn child(test: &str) -> (std::process::ExitStatus, String) {
         .env("CORELANE_TEST_CHILD", "1")
         .output()
         .unwrap();
+    let stdout = String::from_utf8_lossy(&output.stdout);
+    assert!(
+        stdout.contains("running 1 test"),
+        "there is no test {test}: {stdout}"
+    );
     (
         output.status,
         String::from_utf8_lossy(&output.stderr).into_owned(),

@@ -12,9 +12,9 @@
 use std::collections::VecDeque;
 use std::io;
 use std::os::fd::RawFd;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+use super::backend::next_identity;
 use super::dispatch::{CANCEL, KICK};
 use crate::config::{Config, SimConfig};
 use crate::op::Request;
@@ -82,12 +82,10 @@ struct Running {
 
 impl Sim {
     pub(super) fn new(config: SimConfig, limits: &Config) -> Self {
-        // Identities of real rings count from below.
-        static IDENTITY: AtomicUsize = AtomicUsize::new(usize::MAX / 2);
         Self {
             config,
             rng: Rng::new(config.seed),
-            identity: IDENTITY.fetch_add(1, Ordering::Relaxed),
+            identity: next_identity(),
             queued: VecDeque::new(),
             queued_max: limits.sq_entries.next_power_of_two() as usize,
             running: Vec::new(),
@@ -270,11 +268,14 @@ impl Sim {
             }
         }
         while let Some(at) = self.pick_due() {
-            posted.push(self.complete(at));
+            posted.push(self.complete(at, posted.len()));
         }
-        // Neither due times nor the order of submission decide the order.
+        // Neither due times nor the order of submission decide the order; but one operation's
+        // completions stay in theirs.
         while !posted.is_empty() {
-            let cqe = posted.swap_remove(self.rng.index(posted.len()));
+            let user_data = posted[self.rng.index(posted.len())].user_data;
+            let first = posted.iter().position(|cqe| cqe.user_data == user_data);
+            let cqe = posted.remove(first.expect("the picked one has it"));
             self.post(cqe);
         }
     }
@@ -285,9 +286,9 @@ impl Sim {
             .position(|op| op.due.is_some_and(|due| due <= self.step))
     }
 
-    fn complete(&mut self, at: usize) -> Cqe {
+    fn complete(&mut self, at: usize, posted: usize) -> Cqe {
         let (config, step) = (self.config, self.step);
-        let full = self.ready.len() >= self.ready_max || !self.overflow.is_empty();
+        let full = self.ready.len() + posted >= self.ready_max || self.overflowed();
         let op = &mut self.running[at];
         let user_data = op.key.user_data();
         let result = if op.cancelled {
@@ -301,7 +302,8 @@ impl Sim {
             && !full
             && !op.rng.percent(MULTISHOT_ENDS_PERCENT);
         if goes_on {
-            op.due = Some(step + 1 + op.rng.below(u64::from(config.delay_max) + 1));
+            // In the same step, at times: they come in bursts.
+            op.due = Some(step + op.rng.below(u64::from(config.delay_max) + 1));
         } else {
             self.running.swap_remove(at);
         }

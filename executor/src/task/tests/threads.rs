@@ -169,19 +169,19 @@ fn a_foreign_wake_kicks_a_parked_worker_once() {
     let local = Local::new(8);
     let slot = Rc::new(RefCell::new(None));
     let handle = local.spawn(park_in(Rc::clone(&slot)));
-    assert!(!local.prepare_park(), "there is something to run");
+    assert!(!local.prepare_park(|| true), "there is something to run");
     run(&local);
     let waker: Waker = slot.borrow_mut().take().unwrap();
     let kicks = local.block().kicks_sent();
-    assert!(local.prepare_park());
+    assert!(local.prepare_park(|| true));
     let copy = waker.clone();
     thread::spawn(move || copy.wake()).join().unwrap();
     thread::spawn(move || waker.wake()).join().unwrap();
     let extra = local.spawner().spawn(|| ready(())).unwrap();
     assert_eq!(local.block().kicks_sent(), kicks + 1);
-    assert!(!local.prepare_park(), "there is something to take");
+    assert!(!local.prepare_park(|| true), "there is something to take");
     assert_eq!(run(&local), 2);
-    assert!(local.prepare_park());
+    assert!(local.prepare_park(|| true));
     assert!(!local.unpark());
     assert_eq!(local.block().kicks_sent(), kicks + 1);
     ready_now(handle).unwrap();
@@ -191,7 +191,7 @@ fn a_foreign_wake_kicks_a_parked_worker_once() {
 #[test]
 fn leaving_a_parked_worker_with_work_kicks_it() {
     let local = Local::new(8);
-    assert!(local.prepare_park());
+    assert!(local.prepare_park(|| true));
     let kicks = local.block().kicks_sent();
     let guard = local.enter();
     drop(local.spawn(ready(())));

@@ -2,8 +2,8 @@
 
 use std::future::Future;
 use std::io;
+use std::sync::Arc;
 use std::sync::mpsc;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -20,6 +20,10 @@ use crate::topology::{Machine, machine, pin};
 use crate::worker::stats::Published;
 use crate::worker::{ShutdownReport, Stats};
 
+mod stop;
+
+use stop::{End, Stop};
+
 /// A set of workers, each on its own thread and, by default, its own core.
 ///
 /// A task belongs to the worker that it is spawned on, and is never moved. Work reaches another
@@ -27,7 +31,8 @@ use crate::worker::{ShutdownReport, Stats};
 ///
 /// Dropping an executor aborts all tasks and waits up to five seconds for the kernel to let go of
 /// their memory; [`shutdown`](Self::shutdown) gives them time, [`join`](Self::join) all they
-/// need.
+/// need. Ended or dropped by one of its own tasks, it tells the workers to end and does not wait
+/// for them.
 ///
 /// # Examples
 ///
@@ -216,7 +221,7 @@ impl Seed {
             return ShutdownReport::default();
         }
         match worker.block_on(std::future::poll_fn(|cx| self.stop.poll(cx))) {
-            End::Deadline(deadline) => worker.shutdown(deadline),
+            End::Deadline { tasks, drain } => core.shutdown(tasks, drain),
             End::WhenIdle => {
                 worker.run();
                 worker.shutdown(Instant::now())
@@ -225,6 +230,8 @@ impl Seed {
     }
 
     fn make(&self) -> Result<Worker, SetupError> {
+        // send_file to a closed peer is an error, not a signal.
+        crate::sys::block_sigpipe();
         if let Some(core) = self.core {
             pin::pin_thread(core).map_err(|error| SetupError::Placement {
                 reason: error.to_string(),
@@ -238,48 +245,6 @@ impl Seed {
             core.driver.borrow().place_helpers(&self.helpers);
         }
         Ok(worker)
-    }
-}
-
-/// How a worker is told to end.
-#[derive(Clone, Copy, Debug)]
-enum End {
-    /// With what is not finished by then aborted.
-    Deadline(Instant),
-    /// When no task is left.
-    WhenIdle,
-}
-
-/// The word to end, from the executor to a worker.
-#[derive(Debug, Default)]
-struct Stop(Mutex<(Option<End>, Option<Waker>)>);
-
-impl Stop {
-    fn lock(&self) -> MutexGuard<'_, (Option<End>, Option<Waker>)> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn set(&self, end: End) {
-        let waker = {
-            let mut state = self.lock();
-            state.0 = Some(end);
-            state.1.take()
-        };
-        if let Some(waker) = waker {
-            waker.wake();
-        }
-    }
-
-    fn poll(&self, cx: &mut Context<'_>) -> Poll<End> {
-        let waker = cx.waker().clone();
-        let mut state = self.lock();
-        if let Some(end) = state.0 {
-            return Poll::Ready(end);
-        }
-        let replaced = state.1.replace(waker);
-        drop(state);
-        drop(replaced);
-        Poll::Pending
     }
 }
 
@@ -413,19 +378,23 @@ impl Executor {
 
     /// Ends the workers: they refuse new tasks, have until `deadline` to finish those they have,
     /// abort the rest, cancel all operations and wait for the kernel to let go of their memory
-    /// (at least half a second). Returns when all threads have ended.
+    /// (at least two seconds). Returns when all threads have ended.
     #[expect(
         clippy::must_use_candidate,
         reason = "the report is for those who care"
     )]
     pub fn shutdown(mut self, deadline: Instant) -> ShutdownReport {
-        let report = self.end(End::Deadline(deadline));
-        let pool_deadline = deadline.max(Instant::now() + DRAIN_MIN);
-        self.blocking.shutdown(pool_deadline);
+        let drain = deadline.max(Instant::now() + DRAIN_MIN);
+        let report = self.end(End::Deadline {
+            tasks: deadline,
+            drain,
+        });
+        self.blocking.shutdown(drain);
         report
     }
 
-    /// Waits until no worker has a task left, then ends them.
+    /// Ends each worker when it has no task left, and waits for all of them. A worker that has
+    /// ended refuses new tasks: await what is to be spawned from worker to worker before.
     #[expect(
         clippy::must_use_candidate,
         reason = "the report is for those who care"
@@ -439,6 +408,15 @@ impl Executor {
             worker.stop.set(end);
         }
         let mut report = ShutdownReport::default();
+        let own = thread::current().id();
+        let mut threads = self
+            .workers
+            .iter()
+            .filter_map(|worker| worker.thread.as_ref());
+        if threads.any(|thread| thread.thread().id() == own) {
+            // One of its own tasks ends the executor: its thread cannot wait for itself.
+            return report;
+        }
         for worker in &mut self.workers {
             match worker.thread.take().map(thread::JoinHandle::join) {
                 None => {}
@@ -452,7 +430,11 @@ impl Executor {
 
 impl Drop for Executor {
     fn drop(&mut self) {
-        let report = self.end(End::Deadline(Instant::now()));
+        let now = Instant::now();
+        let report = self.end(End::Deadline {
+            tasks: now,
+            drain: now + DROP_DEADLINE,
+        });
         if report.ops_leaked > 0 {
             eprintln!(
                 "corelane: {} operations of a dropped executor would not end within {} s; their \
