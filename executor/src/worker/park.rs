@@ -89,7 +89,7 @@ impl Core {
         loop {
             if root.take() {
                 // Not parked while the root runs: what it wakes needs no kick.
-                self.local.unpark();
+                self.unpark();
                 self.slice_start.set(Instant::now());
                 if let Poll::Ready(output) = future.as_mut().poll(&mut cx) {
                     return output;

@@ -89,13 +89,18 @@ impl Core {
 
     /// Takes what other threads left.
     fn begin_turn(&self) {
-        let kicked = self.local.unpark();
-        stats::add(&self.meter.kicks, usize::from(kicked));
+        self.unpark();
         self.drain_event_fd();
         self.local.take_remote();
         if let Some(pool) = self.pool_if_made() {
             pool.take_home();
         }
+    }
+
+    /// Ends a park; what is woken on this thread needs no kick from now on.
+    pub(super) fn unpark(&self) {
+        let kicked = self.local.unpark();
+        stats::add(&self.meter.kicks, usize::from(kicked));
     }
 
     /// Says whether the ring has something for the worker, or the worker for the ring, that is
