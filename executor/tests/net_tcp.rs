@@ -1,20 +1,18 @@
 //! TCP: connections are accepted and refused, bytes arrive whole and in order whatever the pace of
-//! the two sides, and received buffers go back to their ring.
+//! the two sides.
 
 mod support;
 
-use std::io::{ErrorKind, Read, Write};
+use std::io::{ErrorKind, Read};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr};
-use std::os::fd::AsRawFd;
 use std::time::Duration;
 
-use corelane::fs::File;
-use corelane::net::{BufRing, StreamIo, TcpListener, TcpStream, lookup_host};
+use corelane::net::{StreamIo, TcpListener, TcpStream, lookup_host};
 use corelane::time::timeout;
-use corelane::{Config, PoolConfig, spawn_local, stats, yield_now};
+use corelane::{spawn_local, stats, yield_now};
 use futures_util::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt};
 
-use support::{content, file_of, run, run_with, yield_until};
+use support::{content, run, tcp_half, yield_until};
 
 const ANY: (Ipv4Addr, u16) = (Ipv4Addr::LOCALHOST, 0);
 
@@ -24,15 +22,6 @@ async fn pair() -> (TcpStream, TcpStream) {
         .await
         .unwrap();
     (client, listener.accept().await.unwrap())
-}
-
-/// One side of a connection whose other side blocks, for a thread.
-async fn half() -> (TcpStream, std::net::TcpStream) {
-    let listener = std::net::TcpListener::bind(ANY).unwrap();
-    let client = TcpStream::connect(listener.local_addr().unwrap())
-        .await
-        .unwrap();
-    (client, listener.accept().unwrap().0)
 }
 
 #[test]
@@ -152,7 +141,7 @@ fn closing_wakes_who_waits_for_a_connection() {
 fn a_large_send_reaches_a_slow_reader_whole() {
     const LEN: usize = 12 << 20;
     run(async {
-        let (client, mut server) = half().await;
+        let (client, mut server) = tcp_half().await;
         let reader = std::thread::spawn(move || {
             let mut all = Vec::new();
             let mut part = vec![0; 100_000];
@@ -248,7 +237,7 @@ fn shutting_down_ends_a_waiting_receive() {
 #[test]
 fn a_reset_reaches_both_directions() {
     run(async {
-        let (client, server) = half().await;
+        let (client, server) = tcp_half().await;
         socket2::SockRef::from(&server)
             .set_linger(Some(Duration::ZERO))
             .unwrap();
@@ -260,265 +249,6 @@ fn a_reset_reaches_both_directions() {
             (result.unwrap_err().kind(), buf),
             (ErrorKind::BrokenPipe, content(50))
         );
-    });
-}
-
-#[test]
-fn a_stream_is_received_into_provided_buffers() {
-    run(async {
-        let (client, mut server) = half().await;
-        let ring = BufRing::new(8, 1_000).unwrap();
-        assert_eq!(ring.buffer_len(), 1_000);
-        let writer = std::thread::spawn(move || server.write_all(&content(1_000_000)).unwrap());
-        let mut received = client.recv_stream(&ring);
-        let mut all = Vec::new();
-        while let Some(part) = received.next().await {
-            let part = part.unwrap();
-            assert!(!part.is_empty() && part.len() <= 1_000);
-            all.extend_from_slice(&part);
-        }
-        assert!(all == content(1_000_000), "{} bytes", all.len());
-        assert!(received.next().await.is_none());
-        writer.join().unwrap();
-    });
-}
-
-#[test]
-fn receiving_waits_while_every_buffer_is_out() {
-    run(async {
-        let (client, mut server) = half().await;
-        let ring = BufRing::new(2, 4).unwrap();
-        let mut received = client.recv_stream(&ring);
-        server.write_all(b"aaaabbbbcccc").unwrap();
-        let first = received.next().await.unwrap().unwrap();
-        let second = received.next().await.unwrap().unwrap();
-        assert_eq!((&first[..], &second[..]), (&b"aaaa"[..], &b"bbbb"[..]));
-        let third = {
-            let mut next = std::pin::pin!(received.next());
-            assert!(
-                timeout(Duration::from_millis(20), next.as_mut())
-                    .await
-                    .is_err()
-            );
-            // Starved, it does not spin.
-            let (polls, submits) = (stats().polls, stats().submits);
-            assert!(
-                timeout(Duration::from_millis(50), next.as_mut())
-                    .await
-                    .is_err()
-            );
-            assert!(
-                stats().polls - polls < 20,
-                "{} polls",
-                stats().polls - polls
-            );
-            assert!(
-                stats().submits - submits < 10,
-                "{} submits",
-                stats().submits - submits
-            );
-            drop(first);
-            next.await.unwrap().unwrap()
-        };
-        assert_eq!(third[..], *b"cccc");
-        // What is held stays as it is while the other buffer goes round.
-        drop(third);
-        for _ in 0..10 {
-            server.write_all(b"dddd").unwrap();
-            assert_eq!(received.next().await.unwrap().unwrap()[..], *b"dddd");
-        }
-        assert_eq!(second[..], *b"bbbb");
-        drop(server);
-        assert!(received.next().await.is_none());
-    });
-}
-
-#[test]
-fn a_stream_that_reads_nothing_makes_the_others_wait_and_not_spin() {
-    run(async {
-        let ring = BufRing::new(2, 4).unwrap();
-        let (hoarder, mut to_hoarder) = half().await;
-        let (starved, mut to_starved) = half().await;
-        let mut hoards = hoarder.recv_stream(&ring);
-        // Arm it, and let it take both buffers into its queue, unread.
-        {
-            let mut next = std::pin::pin!(hoards.next());
-            assert!(futures_util::poll!(next.as_mut()).is_pending());
-        }
-        to_hoarder.write_all(b"aaaabbbb").unwrap();
-        let before = stats().completions;
-        while stats().completions < before + 2 {
-            corelane::time::sleep(Duration::from_millis(1)).await;
-        }
-        to_starved.write_all(b"cccc").unwrap();
-        let mut starving = starved.recv_stream(&ring);
-        let waiting = spawn_local(async move { starving.next().await.unwrap().unwrap().to_vec() });
-        corelane::time::sleep(Duration::from_millis(20)).await;
-        let submits = stats().submits;
-        corelane::time::sleep(Duration::from_millis(100)).await;
-        let submits = stats().submits - submits;
-        assert!(
-            submits < 20,
-            "{submits} submits while there was nothing to do"
-        );
-        assert!(!waiting.is_finished());
-        assert_eq!(hoards.next().await.unwrap().unwrap()[..], *b"aaaa");
-        assert_eq!(waiting.await.unwrap(), b"cccc");
-    });
-}
-
-#[test]
-fn buffers_of_a_dropped_stream_go_back_to_the_ring() {
-    run(async {
-        let ring = BufRing::new(4, 16).unwrap();
-        for _ in 0..8 {
-            let (client, mut server) = half().await;
-            let mut received = client.recv_stream(&ring);
-            {
-                let mut next = std::pin::pin!(received.next());
-                assert!(futures_util::poll!(next.as_mut()).is_pending());
-            }
-            let before = stats().completions;
-            server.write_all(&content(40)).unwrap();
-            yield_until("data has arrived", || stats().completions > before).await;
-            drop(received);
-        }
-        let (client, mut server) = half().await;
-        server.write_all(&content(64)).unwrap();
-        let mut received = client.recv_stream(&ring);
-        let mut held = Vec::new();
-        while held
-            .iter()
-            .map(|part: &corelane::net::RingBuf| part.len())
-            .sum::<usize>()
-            < 64
-        {
-            held.push(received.next().await.unwrap().unwrap());
-        }
-        assert_eq!(
-            held.iter()
-                .flat_map(|part| part.to_vec())
-                .collect::<Vec<_>>(),
-            content(64)
-        );
-    });
-}
-
-#[test]
-fn a_buffer_outlives_its_stream_its_ring_and_its_worker() {
-    let held = run(async {
-        let (client, mut server) = half().await;
-        let ring = BufRing::new(2, 64).unwrap();
-        server.write_all(b"kept").unwrap();
-        client.recv_stream(&ring).next().await.unwrap().unwrap()
-    });
-    assert_eq!(held[..], *b"kept");
-}
-
-#[test]
-fn the_sizes_of_a_ring_are_checked() {
-    run(async {
-        for (entries, len) in [(0, 16), (3, 16), (8, 0)] {
-            let error = BufRing::new(entries, len).unwrap_err();
-            assert_eq!(error.kind(), ErrorKind::InvalidInput);
-        }
-    });
-}
-
-async fn received(mut from: std::net::TcpStream) -> Vec<u8> {
-    corelane::spawn_blocking(move || {
-        let mut all = Vec::new();
-        from.read_to_end(&mut all).unwrap();
-        all
-    })
-    .await
-    .unwrap()
-}
-
-#[test]
-fn a_file_is_sent_from_the_page_cache() {
-    let bytes = content(5_000_000);
-    let on_disk = file_of(&bytes);
-    run(async {
-        let file = File::open(on_disk.path()).await.unwrap();
-        let (client, server) = half().await;
-        let reading = spawn_local(received(server));
-        assert_eq!(
-            client.send_file(&file, 0..5_000_000).await.unwrap(),
-            5_000_000
-        );
-        assert_eq!(
-            client.send_file(&file, 4_000_001..4_000_002).await.unwrap(),
-            1
-        );
-        assert_eq!(client.send_file(&file, 7..7).await.unwrap(), 0);
-        drop(client);
-        let all = reading.await.unwrap();
-        assert!(all[..5_000_000] == bytes);
-        assert_eq!(all[5_000_000..], bytes[4_000_001..4_000_002]);
-    });
-}
-
-#[test]
-fn a_file_that_is_not_in_the_page_cache_is_sent_all_the_same() {
-    let bytes = content(3_000_001);
-    let on_disk = file_of(&bytes);
-    on_disk.as_file().sync_all().unwrap();
-    let config = Config::new().pool(PoolConfig::new(2, 65_536));
-    run_with(config, async {
-        // SAFETY: posix_fadvise takes no memory.
-        unsafe {
-            libc::posix_fadvise(
-                on_disk.as_file().as_raw_fd(),
-                0,
-                0,
-                libc::POSIX_FADV_DONTNEED,
-            )
-        };
-        let file = File::open(on_disk.path()).await.unwrap();
-        let (client, server) = half().await;
-        let reading = spawn_local(received(server));
-        assert_eq!(
-            client.send_file(&file, 1..3_000_001).await.unwrap(),
-            3_000_000
-        );
-        client.close().await.unwrap();
-        assert!(reading.await.unwrap() == bytes[1..]);
-    });
-}
-
-#[test]
-fn a_file_that_ends_early_is_sent_as_far_as_it_goes() {
-    let on_disk = file_of(&content(1_000));
-    run(async {
-        let file = File::open(on_disk.path()).await.unwrap();
-        let (client, server) = half().await;
-        let reading = spawn_local(received(server));
-        assert_eq!(
-            client.send_file(&file, 900..5_000_000_000).await.unwrap(),
-            100
-        );
-        assert_eq!(client.send_file(&file, 1_000..1_001).await.unwrap(), 0);
-        assert_eq!(client.send_file(&file, 1 << 40..1 << 41).await.unwrap(), 0);
-        drop(client);
-        assert_eq!(reading.await.unwrap(), content(1_000)[900..]);
-    });
-}
-
-#[test]
-fn sending_a_file_to_nobody_is_an_error_and_not_a_signal() {
-    let on_disk = file_of(&content(3_000_000));
-    run(async {
-        let file = File::open(on_disk.path()).await.unwrap();
-        let (client, server) = half().await;
-        drop(server);
-        let error = loop {
-            if let Err(error) = client.send_file(&file, 0..3_000_000).await {
-                break error;
-            }
-        };
-        let expected = [ErrorKind::BrokenPipe, ErrorKind::ConnectionReset];
-        assert!(expected.contains(&error.kind()), "{error}");
     });
 }
 

@@ -6,7 +6,7 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 use std::future::{Future, poll_fn};
 use std::task::Poll;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use corelane::fs::{File, OpenOptions};
 use corelane::net::UnixStream;
@@ -55,8 +55,16 @@ fn allocations() -> u64 {
     COUNT.with(Cell::get)
 }
 
-/// Operations counted, after as many tenths to warm up.
-const OPERATIONS: usize = 100_000;
+/// Operations counted of each kind, after a tenth as many to warm up: a debug build makes them
+/// slower.
+const OPERATIONS: usize = if cfg!(debug_assertions) {
+    10_000
+} else {
+    100_000
+};
+
+/// Sleeps that wait at the same time.
+const SLEEPERS: usize = 500;
 
 /// Drives `step` for the warm-up, then counts what the rest allocates.
 async fn steady(name: &str, operations: usize, mut step: impl AsyncFnMut()) {
@@ -101,14 +109,14 @@ fn reads_and_writes_allocate_nothing() {
             buf = back;
         })
         .await;
-        steady("writes", OPERATIONS / 4, async || {
+        steady("writes", OPERATIONS, async || {
             let (result, back) = file.write_at(std::mem::take(&mut buf), at).await;
             assert_eq!(result.unwrap(), back.len());
             buf = back;
         })
         .await;
         let pool = corelane::pool().unwrap();
-        steady("reads into the pool", OPERATIONS / 4, async || {
+        steady("reads into the pool", OPERATIONS, async || {
             let (result, buf) = file.read_at(pool.try_get().unwrap(), 0).await;
             assert_eq!(result.unwrap(), buf.len());
         })
@@ -121,7 +129,7 @@ fn sends_and_receives_allocate_nothing() {
     run(async {
         let (one, two) = UnixStream::pair().unwrap();
         let (mut to_send, mut received) = (content(100), Vec::with_capacity(100));
-        steady("sends and receives", OPERATIONS / 2, async || {
+        steady("sends and receives", OPERATIONS, async || {
             let (result, back) = one.send(std::mem::take(&mut to_send)).await;
             assert_eq!(result.unwrap(), 100);
             to_send = back;
@@ -141,7 +149,7 @@ fn sends_and_receives_allocate_nothing() {
                 buf = two.send_all(back).await.1;
             }
         });
-        steady("round trips between tasks", OPERATIONS / 8, async || {
+        steady("round trips between tasks", OPERATIONS, async || {
             let (result, back) = one.send_all(std::mem::take(&mut to_send)).await;
             result.unwrap();
             to_send = back;
@@ -163,7 +171,7 @@ fn many_operations_in_flight_allocate_nothing() {
         let file = File::open(on_disk.path()).await.unwrap();
         let mut bufs: Vec<Vec<u8>> = (0..32).map(|_| Vec::with_capacity(256)).collect();
         let mut reads: Vec<Option<corelane::fs::ReadAt<Vec<u8>>>> = (0..32).map(|_| None).collect();
-        steady("batches of 32 reads", OPERATIONS / 32, async || {
+        steady("batches of 32 reads", OPERATIONS.div_ceil(32), async || {
             for (index, read) in reads.iter_mut().enumerate() {
                 *read = Some(file.read_at(bufs.pop().unwrap(), index as u64 * 1_000));
             }
@@ -194,7 +202,7 @@ fn sleeps_and_wakes_allocate_nothing() {
     run(async {
         steady("yields", OPERATIONS, async || yield_now().await).await;
         let soon = Duration::from_nanos(1);
-        steady("sleeps that end at once", OPERATIONS / 10, async || {
+        steady("sleeps that end at once", OPERATIONS, async || {
             sleep(soon).await
         })
         .await;
@@ -208,10 +216,37 @@ fn sleeps_and_wakes_allocate_nothing() {
             .await;
         })
         .await;
-        steady("sleeps", 300, async || {
-            sleep_until(std::time::Instant::now() + Duration::from_micros(50)).await;
+    });
+}
+
+#[test]
+fn sleeps_side_by_side_allocate_nothing() {
+    run(async {
+        let ended = std::rc::Rc::new(Cell::new(0));
+        let sleepers: Vec<_> = (0..SLEEPERS)
+            .map(|index| {
+                let ended = std::rc::Rc::clone(&ended);
+                // From a tenth of a millisecond to two, not in the order of the tasks.
+                let delay = Duration::from_micros(100 * (1 + index as u64 * 7 % 20));
+                spawn_local(async move {
+                    loop {
+                        sleep(delay).await;
+                        ended.set(ended.get() + 1);
+                    }
+                })
+            })
+            .collect();
+        let rounds = OPERATIONS.div_ceil(SLEEPERS);
+        steady("rounds of 500 sleeps", rounds, async || {
+            let due = ended.get() + SLEEPERS;
+            while ended.get() < due {
+                sleep_until(Instant::now() + Duration::from_micros(100)).await;
+            }
         })
         .await;
+        for sleeper in sleepers {
+            sleeper.abort();
+        }
     });
 }
 
@@ -227,7 +262,7 @@ fn wakes_between_tasks_allocate_nothing() {
                 theirs.1.notify_one();
             }
         });
-        steady("wakes there and back", OPERATIONS / 2, async || {
+        steady("wakes there and back", OPERATIONS, async || {
             notify.0.notify_one();
             notify.1.notified().await;
         })
@@ -243,9 +278,9 @@ fn a_spawn_allocates_once() {
             spawn_local(async {}).await.unwrap();
         }
         let before = allocations();
-        for value in 0..10_000u64 {
+        for value in 0..OPERATIONS as u64 {
             assert_eq!(spawn_local(async move { value }).await.unwrap(), value);
         }
-        assert_eq!(allocations() - before, 10_000);
+        assert_eq!(allocations() - before, OPERATIONS as u64);
     });
 }

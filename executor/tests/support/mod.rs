@@ -3,10 +3,12 @@
 
 use std::future::Future;
 use std::io::Write;
+use std::net::Ipv4Addr;
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
-use corelane::{Config, Worker};
+use corelane::net::TcpStream;
+use corelane::{Config, TurnBudget, Worker};
 
 /// How long anything may take before it counts as hung, on a busy machine.
 pub(crate) const HUNG: Duration = Duration::from_secs(60);
@@ -34,6 +36,11 @@ pub(crate) fn run_on<F: Future>(worker: &Worker, future: F) -> F::Output {
     worker
         .block_on(corelane::time::timeout(HUNG, future))
         .expect("the test hangs")
+}
+
+/// Turns until a turn leaves nothing to do.
+pub(crate) fn settle(worker: &Worker) {
+    while worker.turn(TurnBudget::default()).more_work {}
 }
 
 /// Runs `body` on a thread of its own, and fails when it hangs: for what may block for ever.
@@ -71,6 +78,15 @@ pub(crate) async fn yield_until(what: &str, mut condition: impl FnMut() -> bool)
         assert!(start.elapsed() < HUNG, "waited in vain until {what}");
         corelane::yield_now().await;
     }
+}
+
+/// One side of a TCP connection whose other side blocks, for a thread.
+pub(crate) async fn tcp_half() -> (TcpStream, std::net::TcpStream) {
+    let listener = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let client = TcpStream::connect(listener.local_addr().unwrap())
+        .await
+        .unwrap();
+    (client, listener.accept().unwrap().0)
 }
 
 /// Bytes of which any run of a few tells where it is from.

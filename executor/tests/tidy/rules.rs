@@ -5,8 +5,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::source::Source;
 
 pub(crate) const FILE_LINES_MAX: usize = 500;
-/// A file of tests is a list of cases, one below the other.
-pub(crate) const TEST_LINES_MAX: usize = 700;
 pub(crate) const FUNCTION_LINES_MAX: usize = 70;
 
 /// Which module may import which.
@@ -199,12 +197,7 @@ pub(crate) fn errno(source: &Source, homes: &[&str]) -> Vec<String> {
 
 /// Finds files and functions that are too long.
 pub(crate) fn sizes(source: &Source) -> Vec<String> {
-    let lines_max = if source.is_test() {
-        TEST_LINES_MAX
-    } else {
-        FILE_LINES_MAX
-    };
-    let mut found = finding(source.line_count > lines_max, || {
+    let mut found = finding(source.line_count > FILE_LINES_MAX, || {
         format!("{}:1: {} lines", source.path, source.line_count)
     });
     for at in source.find("fn") {
