@@ -12,7 +12,7 @@
 use std::any::TypeId;
 use std::fmt;
 use std::marker::PhantomData;
-use std::mem::{ManuallyDrop, MaybeUninit};
+use std::mem::{self, ManuallyDrop, MaybeUninit};
 
 /// Words that a value may take before it is boxed: a `Slice` of a four-word buffer.
 const WORDS: usize = 6;
@@ -93,6 +93,27 @@ impl Erased {
         }
     }
 
+    /// Takes the value out of its place, from where it lies: the words are not moved first.
+    ///
+    /// # Panics
+    ///
+    /// Panics when the value is of another type.
+    #[inline]
+    pub(crate) fn take_from<T: 'static>(place: &mut Option<Self>) -> Option<T> {
+        let erased = place.as_mut()?;
+        erased.check::<T>();
+        let ptr = locate::<T>(&mut erased.words);
+        let value = if fits::<T>() {
+            // SAFETY: the words hold a T; they are forgotten below, so it is read once.
+            unsafe { ptr.read() }
+        } else {
+            // SAFETY: the pointer came from Box::into_raw, and is forgotten below.
+            *unsafe { Box::from_raw(ptr) }
+        };
+        mem::forget(place.take());
+        Some(value)
+    }
+
     #[inline]
     fn check<T: 'static>(&self) {
         assert!(
@@ -153,7 +174,10 @@ mod tests {
         let mut large = large;
         large.get_mut::<(Rc<()>, [u64; 32])>().1[31] = 3;
         drop(large);
-        drop(aligned);
+        let mut place = Some(aligned);
+        type Aligned = Box<(Rc<()>, u128)>;
+        assert_eq!(Erased::take_from::<Aligned>(&mut place).unwrap().1, 1);
+        assert!(Erased::take_from::<Aligned>(&mut place).is_none());
         assert_eq!(Rc::strong_count(&count), 1);
     }
 

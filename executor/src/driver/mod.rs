@@ -19,7 +19,7 @@ use crate::config::Config;
 use crate::error::SetupError;
 use crate::op::lifecycle::{Action, Lifecycle};
 use crate::op::request::LaneId;
-use crate::op::slab::{OpKey, OpSlab, Results, Slot};
+use crate::op::slab::{NewOp, OpKey, OpSlab, Results, Slot};
 use crate::op::{Kind, Outcome, Request};
 use crate::ring::{Cqe, Pending, Wait};
 
@@ -198,17 +198,21 @@ impl Driver {
 
     /// Takes a result of `key`, or leaves `waker` to be woken when there is one.
     #[inline]
-    fn poll(&mut self, key: OpKey, waker: &Waker) -> Polled {
+    fn poll<M: 'static>(&mut self, key: OpKey, waker: &Waker) -> Polled<M> {
         let Some(slot) = self.slab.get_mut(key) else {
             return Polled::Gone;
         };
         if let Some(outcome) = slot.pop_result() {
             let last = slot.lifecycle == Lifecycle::Completed && slot.results.len() == 0;
             let paused = slot.paused;
-            let slot = if last { self.slab.remove(key) } else { None };
+            let memory = if last { slot.take_memory() } else { None };
+            if last {
+                // Nothing of the user's is left in it: no memory, no result, no waker.
+                drop(self.slab.remove(key));
+            }
             return Polled::Ready {
                 outcome,
-                slot,
+                memory,
                 paused,
             };
         }
@@ -352,11 +356,11 @@ impl Drop for Driver {
 }
 
 /// The answer to a poll of an operation.
-enum Polled {
-    /// A result; with the slot when it was the last.
+enum Polled<M> {
+    /// A result; with the memory when it was the last.
     Ready {
         outcome: Outcome,
-        slot: Option<Slot>,
+        memory: Option<M>,
         paused: bool,
     },
     /// Nothing yet; the waker is in place.
@@ -378,22 +382,25 @@ fn is_backpressure(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(libc::EAGAIN | libc::EBUSY))
 }
 
-/// Erases an operation's memory and describes the operation from the place where it then lies.
+/// Erases an operation's memory, and describes the operation from the place where it then lies.
 #[inline]
-fn describe<K: Kind>(kind: &K, slot: &mut Slot, owner: usize) -> Request {
-    kind.request(slot.memory_mut::<K::Memory>(), owner)
+fn prepare<K: Kind>(
+    kind: &K,
+    memory: K::Memory,
+    results: Results,
+    owner: usize,
+) -> (NewOp, Request) {
+    let mut memory = Erased::new(memory);
+    let request = kind.request(memory.get_mut::<K::Memory>(), owner);
+    let new = NewOp {
+        memory,
+        dispose: K::DISPOSE,
+        results,
+    };
+    (new, request)
 }
 
-#[inline]
-fn one_shot<K: Kind>(memory: K::Memory) -> Slot {
-    Slot::new(Erased::new(memory), K::DISPOSE, Results::One(None))
-}
-
-fn many<K: Kind>(memory: K::Memory) -> Slot {
-    let ready = VecDeque::with_capacity(READY_MAX + READY_MAX / 4);
-    Slot::new(
-        Erased::new(memory),
-        K::DISPOSE,
-        Results::Many(Box::new(ready)),
-    )
+/// Makes the ready queue of a multishot operation.
+fn ready_queue() -> Results {
+    Results::Many(Box::new(VecDeque::with_capacity(READY_MAX + READY_MAX / 4)))
 }

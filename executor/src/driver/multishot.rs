@@ -2,7 +2,7 @@
 
 use std::task::{Context, Poll};
 
-use super::{DriverRef, Polled, WakerSet, describe, many};
+use super::{DriverRef, Polled, WakerSet, prepare, ready_queue};
 use crate::op::slab::OpKey;
 use crate::op::{Kind, Outcome};
 
@@ -40,15 +40,15 @@ where
                 }
                 return self.arm(cx);
             };
-            let polled = self.driver.borrow_mut().poll(key, cx.waker());
+            let polled = self.driver.borrow_mut().poll::<K::Memory>(key, cx.waker());
             match polled {
                 Polled::Ready {
                     outcome,
-                    slot,
+                    memory,
                     paused,
                 } => {
-                    let last = slot.is_some();
-                    drop(slot);
+                    let last = memory.is_some();
+                    drop(memory);
                     if last {
                         self.armed = None;
                     }
@@ -81,9 +81,8 @@ where
     fn arm(&mut self, cx: &Context<'_>) -> Poll<Option<Outcome>> {
         let waker = cx.waker().clone();
         let owner = self.driver.borrow().identity();
-        let mut slot = many::<K>(self.memory.clone());
-        let request = describe(&self.kind, &mut slot, owner);
-        let submitted = self.driver.borrow_mut().submit(request, slot, waker);
+        let (new, request) = prepare(&self.kind, self.memory.clone(), ready_queue(), owner);
+        let submitted = self.driver.borrow_mut().submit(request, new, waker);
         match submitted {
             Ok(key) => {
                 self.armed = Some(key);

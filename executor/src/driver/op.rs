@@ -4,8 +4,8 @@ use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use super::{DriverRef, Polled, WakerSet, describe, one_shot};
-use crate::op::slab::{OpKey, Slot};
+use super::{DriverRef, Polled, WakerSet, prepare};
+use crate::op::slab::{OpKey, Results};
 use crate::op::{Kind, Outcome};
 
 /// An operation. It is submitted by its first poll.
@@ -50,16 +50,16 @@ impl<K: Kind> Op<K> {
             unreachable!("an operation is started once");
         };
         let owner = self.driver.borrow().identity();
-        let mut slot = one_shot::<K>(memory);
-        let request = describe(&kind, &mut slot, owner);
-        let submitted = self.driver.borrow_mut().submit(request, slot, waker);
+        let (new, request) = prepare(&kind, memory, Results::One(None), owner);
+        let submitted = self.driver.borrow_mut().submit(request, new, waker);
         match submitted {
             Ok(key) => {
                 self.state = State::Submitted(kind, key);
                 Poll::Pending
             }
-            Err((slot, _waker)) => {
-                Poll::Ready(kind.complete(Outcome::gone(), slot.into_memory::<K::Memory>()))
+            Err((new, _waker)) => {
+                let memory = new.memory.take::<K::Memory>();
+                Poll::Ready(kind.complete(Outcome::gone(), memory))
             }
         }
     }
@@ -67,14 +67,13 @@ impl<K: Kind> Op<K> {
     fn finish(
         &mut self,
         outcome: Outcome,
-        slot: Option<Slot>,
+        memory: Option<K::Memory>,
         cx: &Context<'_>,
     ) -> Poll<K::Output> {
         let State::Submitted(kind, _) = std::mem::replace(&mut self.state, State::Done) else {
             unreachable!("only a submitted operation has a result");
         };
-        let slot = slot.expect("an operation's one result is its last");
-        let memory = slot.into_memory::<K::Memory>();
+        let memory = memory.expect("an operation's one result is its last");
         if outcome.result == -libc::ECANCELED && self.retries < RETRIES_MAX {
             // Only dropping the future cancels, and it is here.
             self.retries += 1;
@@ -98,7 +97,9 @@ impl<K: Kind> Future for Op<K> {
         loop {
             let polled = this.driver.borrow_mut().poll(key, cx.waker());
             match polled {
-                Polled::Ready { outcome, slot, .. } => return this.finish(outcome, slot, cx),
+                Polled::Ready {
+                    outcome, memory, ..
+                } => return this.finish(outcome, memory, cx),
                 // The memory of one that is gone was leaked with the driver: there is no output
                 // to make. The worker that owned the task is gone as well.
                 Polled::Pending | Polled::Gone => return Poll::Pending,

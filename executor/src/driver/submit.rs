@@ -17,7 +17,7 @@ use super::{Driver, is_backpressure};
 use crate::op::Request;
 use crate::op::lifecycle::Lifecycle;
 use crate::op::request::LaneId;
-use crate::op::slab::{OpKey, Slot};
+use crate::op::slab::{NewOp, OpKey};
 use crate::ring::{Ring, Sqe, Wait};
 
 /// Gives a submission to the ring; `false` when the ring is full.
@@ -28,23 +28,21 @@ pub(super) fn push(ring: &mut Ring, sqe: &Sqe) -> bool {
 }
 
 impl Driver {
-    /// Starts an operation, which `request` describes and whose memory is in `slot`. Without a
-    /// credit, or behind others that have none, it waits in line.
+    /// Starts an operation, which `request` describes. Without a credit, or behind others that have
+    /// none, it waits in line.
     ///
-    /// A closed driver gives the slot back.
+    /// A closed driver gives what it was given back.
     pub(super) fn submit(
         &mut self,
         request: Request,
-        mut slot: Slot,
+        new: NewOp,
         waker: Waker,
-    ) -> Result<OpKey, (Slot, Waker)> {
+    ) -> Result<OpKey, (NewOp, Waker)> {
         if self.backend.is_none() {
-            return Err((slot, waker));
+            return Err((new, waker));
         }
         let lane = LaneId::of(&request);
-        slot.lane = lane;
-        slot.waker = Some(waker);
-        let key = self.slab.insert(slot);
+        let key = self.slab.insert(new, lane, Some(waker));
         let first = self.lanes[lane as usize].waiting() == 0;
         if !first || !self.has_room(lane, &request) || !self.push(key, lane, &request) {
             self.lanes[lane as usize].wait(key, request);

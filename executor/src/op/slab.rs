@@ -86,6 +86,14 @@ impl Results {
     }
 }
 
+/// What an operation brings into its slot.
+#[derive(Debug)]
+pub(crate) struct NewOp {
+    pub(crate) memory: Erased,
+    pub(crate) dispose: Dispose,
+    pub(crate) results: Results,
+}
+
 /// One operation.
 #[derive(Debug)]
 pub(crate) struct Slot {
@@ -104,19 +112,6 @@ pub(crate) struct Slot {
 }
 
 impl Slot {
-    pub(crate) fn new(memory: Erased, dispose: Dispose, results: Results) -> Self {
-        Self {
-            generation: 0,
-            lifecycle: Lifecycle::Queued,
-            paused: false,
-            lane: LaneId::Prompt,
-            waker: None,
-            results,
-            memory: Some(memory),
-            dispose,
-        }
-    }
-
     #[inline]
     pub(crate) fn push_result(&mut self, outcome: Outcome) {
         self.results.push(outcome);
@@ -129,19 +124,12 @@ impl Slot {
 
     /// Takes the memory out, for the output that is made of it.
     #[inline]
-    pub(crate) fn into_memory<T: 'static>(mut self) -> T {
+    pub(crate) fn take_memory<T: 'static>(&mut self) -> Option<T> {
         debug_assert!(
             !self.lifecycle.is_in_flight(),
             "the backend may still touch the memory"
         );
-        let memory = self.memory.take();
-        memory.expect("a slot's memory is taken once").take()
-    }
-
-    /// Borrows the memory in place.
-    pub(crate) fn memory_mut<T: 'static>(&mut self) -> &mut T {
-        let memory = self.memory.as_mut();
-        memory.expect("the memory has not been taken").get_mut()
+        Erased::take_from(&mut self.memory)
     }
 
     /// Frees the memory under the kernel: the planted defect that the drop storm must find.
@@ -177,14 +165,23 @@ pub(crate) struct OpSlab {
 }
 
 impl OpSlab {
+    /// Adds an operation that is not submitted yet.
     #[inline]
-    pub(crate) fn insert(&mut self, mut slot: Slot) -> OpKey {
-        slot.generation = self.generation;
-        self.generation = self.generation.wrapping_add(1) & (u32::MAX >> 1);
-        let generation = slot.generation;
-        let key = OpKey::new(self.slots.insert(slot), generation);
+    pub(crate) fn insert(&mut self, new: NewOp, lane: LaneId, waker: Option<Waker>) -> OpKey {
+        let generation = self.generation;
+        self.generation = generation.wrapping_add(1) & (u32::MAX >> 1);
+        let slot = self.slots.insert(Slot {
+            generation,
+            lifecycle: Lifecycle::Queued,
+            paused: false,
+            lane,
+            waker,
+            results: new.results,
+            memory: Some(new.memory),
+            dispose: new.dispose,
+        });
         self.high_water = self.high_water.max(self.slots.len());
-        key
+        OpKey::new(slot, generation)
     }
 
     #[inline]
@@ -233,16 +230,21 @@ impl OpSlab {
 mod tests {
     use super::*;
 
-    fn slot() -> Slot {
-        Slot::new(Erased::new(()), |_, _| {}, Results::One(None))
+    fn insert(slab: &mut OpSlab) -> OpKey {
+        let new = NewOp {
+            memory: Erased::new(()),
+            dispose: |_, _| {},
+            results: Results::One(None),
+        };
+        slab.insert(new, LaneId::Prompt, None)
     }
 
     #[test]
     fn a_key_does_not_name_the_next_operation_in_its_slot() {
         let mut slab = OpSlab::default();
-        let first = slab.insert(slot());
+        let first = insert(&mut slab);
         assert!(slab.remove(first).is_some());
-        let second = slab.insert(slot());
+        let second = insert(&mut slab);
         assert_eq!(first.slot(), second.slot());
         assert!(slab.get_mut(first).is_none());
         assert!(slab.remove(first).is_none());
@@ -255,9 +257,9 @@ mod tests {
             generation: u32::MAX >> 1,
             ..OpSlab::default()
         };
-        let last = slab.insert(slot());
+        let last = insert(&mut slab);
         assert_eq!(last.user_data() & CONTROL, 0);
-        let next = slab.insert(slot());
+        let next = insert(&mut slab);
         assert_eq!(next.generation(), 0);
     }
 }
