@@ -153,7 +153,8 @@ impl Config {
         Self::default()
     }
 
-    /// Sets the entries of the submission queue; the kernel rounds up to a power of two.
+    /// Sets the entries of the submission queue; the kernel rounds up to a power of two. The
+    /// completion queue must have as many or more.
     #[must_use]
     pub fn sq_entries(mut self, entries: u32) -> Self {
         self.sq_entries = entries;
@@ -220,7 +221,7 @@ impl Config {
     }
 
     /// Sets how many kernel helper threads serve operations that may block: those on files and
-    /// block devices, and the others.
+    /// block devices, and the others. Zero leaves the kernel's own bound.
     #[must_use]
     pub fn iowq_workers_max(mut self, bounded: u32, unbounded: u32) -> Self {
         self.iowq_workers_max = [bounded, unbounded];

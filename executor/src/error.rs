@@ -31,7 +31,8 @@ pub enum SetupError {
         /// The system's answer.
         source: io::Error,
     },
-    /// A limit in the configuration is out of range.
+    /// A limit in the configuration is out of range, or in range but no multiple of `min` where
+    /// it must be one.
     Config {
         /// The limit's name.
         name: &'static str,
@@ -103,7 +104,7 @@ impl fmt::Display for SetupError {
             ),
             Self::Unsupported { what } => write!(
                 f,
-                "this kernel does not support {what}: Linux 5.15 or newer with io_uring is needed"
+                "this kernel does not support {what}: Linux 5.19 or newer with io_uring is needed"
             ),
             Self::Exhausted {
                 call,
@@ -123,9 +124,14 @@ impl fmt::Display for SetupError {
                 min,
                 max,
             } => {
+                let multiple = if (min..=max).contains(&value) {
+                    format!("a multiple of {min} ")
+                } else {
+                    String::new()
+                };
                 write!(
                     f,
-                    "the limit {name} is {value}, but must be between {min} and {max}"
+                    "the limit {name} is {value}, but must be {multiple}between {min} and {max}"
                 )
             }
             Self::Placement { reason } => write!(f, "the workers cannot be placed: {reason}"),

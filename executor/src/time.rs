@@ -203,8 +203,12 @@ impl From<Elapsed> for std::io::Error {
 ///
 /// Panics when `period` is zero.
 #[must_use]
+#[track_caller]
 pub fn interval(period: Duration) -> Interval {
-    assert!(!period.is_zero(), "an interval needs a period");
+    assert!(
+        !period.is_zero(),
+        "an interval needs a period longer than zero"
+    );
     Interval {
         period,
         sleep: sleep(period),

@@ -11,6 +11,9 @@ use clap::{Parser, ValueEnum};
 
 use crate::http::request::HeadLimits;
 
+/// Most connections that may be allowed.
+const CONNECTIONS_MAX: u64 = 60_000;
+
 /// What the program exits with when it cannot start.
 pub const EXIT_CANNOT_START: u8 = 2;
 
@@ -18,11 +21,12 @@ pub const EXIT_CANNOT_START: u8 = 2;
 #[derive(Debug, Clone, PartialEq, Eq, Parser)]
 #[command(name = "asset-server", version)]
 pub struct Args {
-    /// Address to listen on; port 0 takes a free one
-    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8080")]
+    /// IP address and port to listen on; port 0 takes a free one
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8080", value_parser = address)]
     pub listen: SocketAddr,
 
-    /// Number of workers, each on a core of its own [default: one per core]
+    /// Number of workers, each on a core of its own; not pinned when there are more than cores
+    /// [default: one per core]
     #[arg(long, value_name = "N")]
     pub workers: Option<NonZeroUsize>,
 
@@ -31,8 +35,9 @@ pub struct Args {
     pub backend: Backend,
 
     /// Most connections open at a time, over all workers, 60000 at most; more are answered 503
-    #[arg(long, value_name = "N", default_value = "10000")]
-    pub connections_max: NonZeroU64,
+    #[arg(long, value_name = "N", default_value = "10000",
+          value_parser = clap::value_parser!(u64).range(1..=CONNECTIONS_MAX))]
+    pub connections_max: u64,
 
     /// Most bytes of answers in memory at a time, over all workers
     #[arg(long, value_name = "BYTES", default_value = "268435456")]
@@ -68,9 +73,9 @@ pub struct Args {
 /// How I/O is done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Backend {
-    /// On io_uring where the kernel allows it
+    /// The best that this system allows: io_uring, so far the only one
     Auto,
-    /// On io_uring, or not at all
+    /// io_uring, or not at all
     Uring,
 }
 
@@ -126,6 +131,12 @@ impl Args {
     }
 }
 
+fn address(given: &str) -> Result<SocketAddr, &'static str> {
+    given
+        .parse()
+        .map_err(|_| "it must be an IP address and a port, such as 127.0.0.1:8080 or [::1]:8080")
+}
+
 /// Keeps what clap says of the mistake, and leaves out the usage.
 fn one_line(message: &str) -> String {
     let said: Vec<_> = message
@@ -170,6 +181,8 @@ mod tests {
     fn mistakes_give_one_line_that_names_them() {
         for (line, named) in [
             ("--listen nowhere", "--listen"),
+            ("--listen 8080", "such as 127.0.0.1:8080"),
+            ("--connections-max 60001", "1..=60000"),
             ("--workers 0", "--workers"),
             ("--workers many", "many"),
             ("--backend threads", "uring"),

@@ -20,7 +20,7 @@ pub struct Mounts<F, A, E> {
 /// One mount.
 #[derive(Debug)]
 pub struct Mount<F, A, E> {
-    /// How it is shown to people: the path as given.
+    /// How it is shown to clients: the last component of its path.
     pub name: String,
     /// Where its files come from.
     pub source: Source<F, A, E>,

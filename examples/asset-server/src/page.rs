@@ -21,7 +21,7 @@ color:#666}h2{font-size:1.1em;margin-bottom:.2em}.k{color:#666;font-weight:norma
 /// A mount as the page of mounts shows it.
 #[derive(Debug)]
 pub struct MountView<'a> {
-    /// The path as given.
+    /// The last component of its path.
     pub name: &'a str,
     /// What it is, for people: "folder", "archive, 978 files".
     pub kind: &'a str,

@@ -47,7 +47,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         (None, None) => unreachable!("without a file one was made"),
     };
 
-    let mut sums = blocking(&path)?;
+    let mut sums = blocking(&path).map_err(|error| format!("{}: {error}", path.display()))?;
     let executor = Executor::builder().workers(1).start()?;
     let on_worker = path.clone();
     sums.extend(executor.block_on(executor.spawn_on(0, || asynchronous(on_worker))?)??);

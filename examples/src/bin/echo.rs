@@ -33,6 +33,10 @@ fn main() -> Result<(), Box<dyn Error>> {
     let options = Options::parse();
     let executor = Executor::new()?;
 
+    // Listeners that share their port would not notice that somebody else listens there.
+    if let Some(address) = options.listen {
+        net::TcpListener::bind(address).map_err(|error| format!("{address}: {error}"))?;
+    }
     // The first worker finds the port, the others join it.
     let any = SocketAddr::from(([127, 0, 0, 1], 0));
     let address = options.listen.unwrap_or(any);

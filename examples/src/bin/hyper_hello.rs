@@ -36,11 +36,9 @@ const HEADER_TIMEOUT: Duration = Duration::from_secs(5);
 #[corelane::main]
 async fn main() -> Result<(), Box<dyn Error>> {
     let options = Options::parse();
-    let listener = TcpListener::bind(
-        options
-            .listen
-            .unwrap_or(SocketAddr::from(([127, 0, 0, 1], 0))),
-    )?;
+    let any = SocketAddr::from(([127, 0, 0, 1], 0));
+    let address = options.listen.unwrap_or(any);
+    let listener = TcpListener::bind(address).map_err(|error| format!("{address}: {error}"))?;
     let address = listener.local_addr()?;
     println!("hello on http://{address}");
     corelane::spawn_local(serve(listener));

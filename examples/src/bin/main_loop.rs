@@ -22,7 +22,7 @@ use std::time::{Duration, Instant};
 
 use blobio::async_reader::AsyncEntryData;
 use blobio::pack::zip::{Archive, Entry};
-use blobio::{NativeFileAsyncBlobRandomReader, RandomReadBlobAsync};
+use blobio::{NativeFileAsyncBlobRandomReader, NativeFileBlobRandomReader, RandomReadBlobAsync};
 use clap::Parser;
 use corelane::{Config, TurnBudget, Worker};
 use rustix::time::{ClockId, clock_gettime};
@@ -67,6 +67,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         (None, Some(file)) => file.path().to_owned(),
         (None, None) => unreachable!("without a pack one was made"),
     };
+    check_pack(&path)?;
     let worker = Worker::new(
         // Reads of cached pages are copied inside of the call that submits them.
         Config::new().submit_bytes_max(2 * CHUNK_LEN),
@@ -249,6 +250,15 @@ async fn stream_entry(pack: &Pack, entry: &Entry) -> io::Result<u64> {
         )));
     }
     Ok(len)
+}
+
+/// Says what is wrong with a pack now, rather than after the first measurement.
+fn check_pack(path: &Path) -> Result<(), String> {
+    let name = path.display().to_string();
+    let file = NativeFileBlobRandomReader::open(path);
+    let file = file.map_err(|error| format!("{name}: {error}"))?;
+    Archive::open(file, &name).map_err(|error| error.to_string())?;
+    Ok(())
 }
 
 /// Makes a pack of 240 entries, some deflated, some stored, up to 400 kB each.

@@ -196,7 +196,14 @@ impl fmt::Debug for BlockingError {
 impl fmt::Display for BlockingError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Panicked(_) => f.write_str("the blocking work panicked"),
+            Self::Panicked(payload) => {
+                let text = payload.downcast_ref::<&str>().copied();
+                let text = text.or_else(|| payload.downcast_ref::<String>().map(String::as_str));
+                match text {
+                    Some(text) => write!(f, "the blocking work panicked: {text}"),
+                    None => f.write_str("the blocking work panicked"),
+                }
+            }
             Self::PoolGone => {
                 f.write_str("the blocking pool was shut down before the work started")
             }

@@ -18,7 +18,7 @@ use crate::task::{JoinHandle, RemoteSpawner, SpawnError};
 use crate::topology::placement::{Placement, complement, place};
 use crate::topology::{Machine, machine, pin};
 use crate::worker::stats::Published;
-use crate::worker::{ShutdownReport, Stats};
+use crate::worker::{ShutdownReport, Stats, context};
 
 mod stop;
 
@@ -281,8 +281,9 @@ impl Executor {
     ///
     /// Panics when there is no such worker.
     #[must_use]
+    #[track_caller]
     pub fn core_of(&self, worker: usize) -> Option<usize> {
-        self.workers[worker].core
+        self.worker(worker).core
     }
 
     /// Says what a worker's operations run on.
@@ -291,8 +292,9 @@ impl Executor {
     ///
     /// Panics when there is no such worker.
     #[must_use]
+    #[track_caller]
     pub fn backend(&self, worker: usize) -> Option<Backend> {
-        self.workers[worker].backend
+        self.worker(worker).backend
     }
 
     /// Returns a handle that spawns onto a worker, from any thread.
@@ -301,8 +303,9 @@ impl Executor {
     ///
     /// Panics when there is no such worker.
     #[must_use]
+    #[track_caller]
     pub fn spawner(&self, worker: usize) -> RemoteSpawner {
-        self.workers[worker].spawner.clone()
+        self.worker(worker).spawner.clone()
     }
 
     /// Spawns onto a worker the future that `closure` builds there.
@@ -315,6 +318,7 @@ impl Executor {
     /// # Panics
     ///
     /// Panics when there is no such worker.
+    #[track_caller]
     pub fn spawn_on<C, F>(
         &self,
         worker: usize,
@@ -325,7 +329,7 @@ impl Executor {
         F: Future + 'static,
         F::Output: Send + 'static,
     {
-        self.workers[worker].spawner.spawn(closure)
+        self.worker(worker).spawner.spawn(closure)
     }
 
     /// Spawns onto every worker the future that `closure` builds there from the worker's number.
@@ -355,7 +359,24 @@ impl Executor {
 
     /// Waits on the calling thread, which is not a worker, until `future` is ready: for handles
     /// and channels. Nothing else is driven.
+    ///
+    /// # Panics
+    ///
+    /// Panics inside of a task or of [`Worker::block_on`], where it would stop the worker, and
+    /// wait for ever for what that worker has to do:
+    ///
+    /// ```should_panic
+    /// # let worker = corelane::Worker::new(corelane::Config::default()).unwrap();
+    /// # let executor = corelane::Executor::builder().workers(1).start().unwrap();
+    /// worker.block_on(async { executor.block_on(async {}) });
+    /// ```
+    #[track_caller]
     pub fn block_on<F: Future>(&self, future: F) -> F::Output {
+        assert!(
+            !context::try_with(|core| core.is_turning()).unwrap_or(false),
+            "Executor::block_on was called on a worker, which would stand still: await the future \
+             instead"
+        );
         let waker = Waker::from(Arc::new(Unpark(thread::current())));
         let mut cx = Context::from_waker(&waker);
         let mut future = std::pin::pin!(future);
@@ -401,6 +422,17 @@ impl Executor {
     )]
     pub fn join(mut self) -> ShutdownReport {
         self.end(End::WhenIdle)
+    }
+
+    #[track_caller]
+    fn worker(&self, number: usize) -> &WorkerThread {
+        match self.workers.get(number) {
+            Some(worker) => worker,
+            None => panic!(
+                "there is no worker {number}: the executor has {}, counted from 0",
+                self.workers.len()
+            ),
+        }
     }
 
     fn end(&mut self, end: End) -> ShutdownReport {

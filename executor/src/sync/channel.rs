@@ -49,6 +49,7 @@ pub struct Receiver<T> {
 /// # });
 /// ```
 #[must_use]
+#[track_caller]
 pub fn bounded<T>(capacity: usize) -> (Sender<T>, Receiver<T>) {
     let queue = Arc::new(Mutex::new(Queue::new(capacity)));
     (

@@ -46,6 +46,7 @@ pub struct Receiver<T> {
 /// # });
 /// ```
 #[must_use]
+#[track_caller]
 pub fn bounded<T>(capacity: usize) -> (Sender<T>, Receiver<T>) {
     let queue = Rc::new(RefCell::new(Queue::new(capacity)));
     (

@@ -29,6 +29,7 @@ impl<T> Queue<T> {
     /// # Panics
     ///
     /// Panics when `capacity` is zero.
+    #[track_caller]
     pub(super) fn new(capacity: usize) -> Self {
         assert!(capacity > 0, "a channel needs a capacity of at least one");
         Self {

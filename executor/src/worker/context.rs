@@ -69,10 +69,12 @@ pub(crate) fn try_with<R>(access: impl FnOnce(&Rc<Core>) -> R) -> Option<R> {
 /// Panics when the thread is in none.
 #[track_caller]
 pub(crate) fn current() -> Rc<Core> {
-    try_with(Rc::clone).unwrap_or_else(|| {
-        panic!(
-            "this must be called on a corelane worker: from a task, inside of block_on, or under \
-             the guard of Worker::enter"
-        )
-    })
+    // No closure: one would report its own place instead of the caller's.
+    match try_with(Rc::clone) {
+        Some(core) => core,
+        None => panic!(
+            "this must be called on a corelane worker: from a task, inside of Worker::block_on or \
+             #[corelane::main], or under the guard of Worker::enter"
+        ),
+    }
 }

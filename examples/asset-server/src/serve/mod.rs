@@ -35,9 +35,8 @@ use crate::metrics::WorkerMetrics;
 use mounting::SiteMounts;
 use worker::Worker;
 
-/// Connections' operations and some more must fit a worker's completion queue, or one that waits
-/// for a request would hold up one that has one.
-const CONNECTIONS_MAX: u64 = 60_000;
+/// Room in a worker's completion queue beside one completion for each connection: should all of
+/// them come at once, none has to be kept by the kernel.
 const SPARE_OPS: u64 = 4_096;
 
 /// Credits for bytes that a worker keeps at hand.
@@ -200,9 +199,8 @@ impl Server {
 
 impl Site {
     fn new(args: Args, mounts: SiteMounts, workers: usize) -> Self {
-        let connections_max = args.connections_max.get().min(CONNECTIONS_MAX);
         Self {
-            connections: Limit::new(connections_max, workers, 0),
+            connections: Limit::new(args.connections_max, workers, 0),
             in_flight: Limit::new(args.in_flight_bytes_max.get(), workers, BYTES_BATCH),
             metrics: (0..workers).map(|_| WorkerMetrics::default()).collect(),
             spawners: OnceLock::new(),
@@ -225,8 +223,7 @@ fn cannot_listen(addr: SocketAddr, error: &io::Error) -> String {
 }
 
 fn start_executor(args: &Args) -> Result<Executor, String> {
-    let connections = args.connections_max.get().min(CONNECTIONS_MAX);
-    let cq_entries = u32::try_from((connections + SPARE_OPS).next_power_of_two());
+    let cq_entries = u32::try_from((args.connections_max + SPARE_OPS).next_power_of_two());
     let backend = match args.backend {
         Backend::Auto => BackendChoice::Auto,
         Backend::Uring => BackendChoice::Uring,

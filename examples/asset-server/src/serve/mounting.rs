@@ -29,6 +29,7 @@ pub(super) struct FolderRoot {
 #[derive(Debug)]
 pub(super) struct PackRoot {
     pub(super) index: usize,
+    pub(super) path: PathBuf,
     /// Its catalogue, read once; each worker reads the rest by itself.
     archive: Archive<NativeFileBlobRandomReader>,
     file: File,
@@ -81,11 +82,25 @@ pub(super) fn open(roots: &[PathBuf]) -> Result<SiteMounts, String> {
             return Err(failed(&"it is neither a folder nor an archive"));
         };
         mounts.push(Mount {
-            name: root.display().to_string(),
+            name: last_component(root),
             source,
         });
     }
     Ok(Mounts::new(mounts))
+}
+
+/// The name that clients see: where a root lies on the server is not their business.
+fn last_component(root: &Path) -> String {
+    // `.` and what ends in `..` have no name of their own.
+    let resolved = match root.file_name() {
+        Some(_) => None,
+        None => fs::canonicalize(root).ok(),
+    };
+    let name = resolved.as_deref().unwrap_or(root).file_name();
+    name.map_or_else(
+        || "/".to_owned(),
+        |name| name.to_string_lossy().into_owned(),
+    )
 }
 
 /// Says that a root cannot be served.
@@ -113,6 +128,7 @@ fn open_pack(
     let entries = ArchiveIndex::build(entries);
     let pack = PackRoot {
         index,
+        path: root.to_owned(),
         archive,
         file,
         modified: seconds(identity.mtime_ns),
@@ -154,4 +170,27 @@ fn identity(metadata: &fs::Metadata) -> FileIdentity {
 /// Turns a time into whole seconds since 1970; `None` for those before.
 pub(super) fn seconds(ns: i128) -> Option<u64> {
     u64::try_from(ns.div_euclid(1_000_000_000)).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::last_component;
+
+    #[test]
+    fn a_mount_is_named_by_its_last_component() {
+        let cases = [
+            ("/srv/games/base.pk3", "base.pk3"),
+            ("assets/", "assets"),
+            ("assets/.", "assets"),
+            ("/", "/"),
+            ("/usr/bin/..", "usr"),
+            ("no/such/..", "/"),
+        ];
+        for (root, name) in cases {
+            assert_eq!(last_component(Path::new(root)), name, "{root}");
+        }
+        assert!(!last_component(Path::new(".")).contains('/'));
+    }
 }

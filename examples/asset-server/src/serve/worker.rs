@@ -96,8 +96,7 @@ impl Worker {
                 }
                 Source::Archive(pack, _) => {
                     let opened = pack.on_worker();
-                    let opened =
-                        opened.map_err(|error| cannot_serve(mount.name.as_ref(), &error))?;
+                    let opened = opened.map_err(|error| cannot_serve(&pack.path, &error))?;
                     packs.push(Rc::new(opened));
                 }
             }

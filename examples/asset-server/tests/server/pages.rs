@@ -21,6 +21,11 @@ fn the_index_links_to_what_there_is() {
         text.contains("\"/a/maps/\"") && text.contains("\"/a/read.me\""),
         "{text}"
     );
+    let path = folder.path();
+    let name = path.file_name().unwrap().to_str().unwrap();
+    assert!(text.contains(&format!("<h2>{name} ")), "{text}");
+    let parent = path.parent().unwrap().to_str().unwrap();
+    assert!(!text.contains(parent), "the server's folders: {text}");
     let listing = String::from_utf8(site.get("/a/maps/").body).unwrap();
     assert!(
         listing.contains("\"/a/maps/e1m1%20%26%20more.bsp\""),
