@@ -106,3 +106,38 @@ fn sending_a_file_to_nobody_is_an_error_and_not_a_signal() {
         assert!(expected.contains(&error.kind()), "{error}");
     });
 }
+
+#[test]
+fn peers_that_do_not_read_hold_no_buffer_of_the_pool() {
+    let bytes = content(8_000_000);
+    let on_disk = file_of(&bytes);
+    on_disk.as_file().sync_all().unwrap();
+    let config = Config::new().pool(PoolConfig::new(1, 65_536));
+    run_with(config, async {
+        let file = File::open(on_disk.path()).await.unwrap();
+        let mut stuck = Vec::new();
+        for _ in 0..3 {
+            // SAFETY: posix_fadvise takes no memory.
+            unsafe {
+                libc::posix_fadvise(
+                    on_disk.as_file().as_raw_fd(),
+                    0,
+                    0,
+                    libc::POSIX_FADV_DONTNEED,
+                )
+            };
+            let (client, server) = tcp_half().await;
+            let file = file.clone();
+            let send = spawn_local(async move { client.send_file(&file, 0..8_000_000).await });
+            stuck.push((send, server));
+            corelane::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
+        let pool = corelane::pool().unwrap();
+        assert!(stuck.iter().all(|(send, _)| !send.is_finished()));
+        let buf = corelane::time::timeout(std::time::Duration::from_secs(5), pool.get()).await;
+        assert!(
+            buf.is_ok(),
+            "a peer that does not read keeps the only buffer"
+        );
+    });
+}

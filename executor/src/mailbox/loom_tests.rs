@@ -104,7 +104,7 @@ fn loom_a_closed_box_takes_nothing_more() {
         };
         let taken = free(spawns.take()) + free(spawns.close());
         match pushing.join().unwrap() {
-            Ok(()) => assert_eq!(taken, 1),
+            Ok(_kicked) => assert_eq!(taken, 1),
             Err(refused) => assert_eq!((taken, refused), (0, Refused::Closed)),
         }
         assert!(spawns.is_empty());

@@ -1,11 +1,13 @@
-//! Sending a file over a socket: without a copy where its pages are resident.
+//! Sending a file over a socket: sendfile(2) on pages that are resident, so that the call neither
+//! copies nor waits for the device; pages that are not are read first, by the ring.
 
 use std::io;
 use std::ops::Range;
+use std::os::fd::AsFd;
 use std::rc::Rc;
 
 use super::stream::Stream;
-use crate::buf::{IoBuf, Slice};
+use crate::buf::IoBuf;
 use crate::fs::File;
 use crate::op::SharedFd;
 use crate::op::kinds::poll::Poll;
@@ -14,16 +16,17 @@ use crate::sys::sendfile::{is_resident, sendfile};
 
 /// Most bytes of one sendfile(2), which runs on the worker's core.
 const CHUNK_MAX: u64 = 1024 * 1024;
+/// Bytes of a read-and-send, for a file that sendfile(2) does not take.
+const COPY_LEN: usize = 64 * 1024;
 
 pub(super) async fn send_file(stream: &Stream, file: &File, range: Range<u64>) -> io::Result<u64> {
     let mut at = range.start;
     while at < range.end {
-        let len = (range.end - at).min(CHUNK_MAX);
-        let sent = if is_resident(as_fd(file), at, len) == Some(true) {
-            send_resident(stream, file, at, len).await?
-        } else {
-            send_copied(stream, file, at, len).await?
-        };
+        let mut len = (range.end - at).min(CHUNK_MAX);
+        if is_resident(file.as_fd(), at, len) != Some(true) {
+            len = warm(stream, file, at, len).await?;
+        }
+        let sent = send_resident(stream, file, at, len).await?;
         if sent == 0 {
             break;
         }
@@ -35,23 +38,33 @@ pub(super) async fn send_file(stream: &Stream, file: &File, range: Range<u64>) -
     Ok(at - range.start)
 }
 
-fn as_fd(file: &File) -> std::os::fd::BorrowedFd<'_> {
-    std::os::fd::AsFd::as_fd(file)
+/// Brings the pages at `at` into the page cache by reading some of them; returns how many bytes,
+/// zero at the end of the file. The buffer goes back before anything waits for the peer.
+async fn warm(stream: &Stream, file: &File, at: u64, len: u64) -> io::Result<u64> {
+    let pool = Rc::clone(stream.core.pool()?);
+    let want = usize::try_from(len).unwrap_or(usize::MAX);
+    loop {
+        let buf = std::future::poll_fn(|cx| pool.poll_get(cx)).await;
+        match file.read_at(buf.slice(..want), at).await.0 {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            result => return result.map(|count| count as u64),
+        }
+    }
 }
 
 async fn send_resident(stream: &Stream, file: &File, at: u64, len: u64) -> io::Result<u64> {
     let len = usize::try_from(len).expect("at most CHUNK_MAX");
+    if len == 0 {
+        return Ok(0);
+    }
     loop {
-        let socket = std::os::fd::AsFd::as_fd(&stream.fd);
-        match sendfile(socket, as_fd(file), at, len) {
+        match sendfile(stream.fd.as_fd(), file.as_fd(), at, len) {
             Ok(sent) => return Ok(sent as u64),
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                writable(stream).await?;
-            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => writable(stream).await?,
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            // A file system without it: read and send.
+            // A file system, or a kind of socket, without it.
             Err(error) if error.raw_os_error() == Some(libc::EINVAL) => {
-                return send_copied(stream, file, at, len as u64).await;
+                return send_copied(stream, file, at, len).await;
             }
             Err(error) => return Err(error),
         }
@@ -64,18 +77,14 @@ async fn writable(stream: &Stream) -> io::Result<()> {
     stream.core.op(Poll::new(events), socket).await.map(drop)
 }
 
-async fn send_copied(stream: &Stream, file: &File, at: u64, len: u64) -> io::Result<u64> {
-    let pool = Rc::clone(stream.core.pool()?);
-    let buf = std::future::poll_fn(|cx| pool.poll_get(cx)).await;
-    let want = usize::try_from(len).unwrap_or(usize::MAX);
-    let part: Slice<_> = buf.slice(..want);
-    let (read, part) = file.read_at(part, at).await;
+/// Reads into memory of its own and sends from there: the pool's buffers are too few to wait for
+/// peers with.
+async fn send_copied(stream: &Stream, file: &File, at: u64, len: usize) -> io::Result<u64> {
+    let (read, bytes) = file
+        .read_at(Vec::with_capacity(len.min(COPY_LEN)), at)
+        .await;
     match read {
-        Ok(0) => Ok(0),
-        Ok(count) => {
-            let (sent, _) = stream.send_all(part).await;
-            sent.map(|()| count as u64)
-        }
+        Ok(count) => stream.send_all(bytes).await.0.map(|()| count as u64),
         Err(error) if error.kind() == io::ErrorKind::Interrupted => {
             Box::pin(send_copied(stream, file, at, len)).await
         }

@@ -48,9 +48,45 @@ struct Cachestat {
     nr_recently_evicted: u64,
 }
 
-/// Says whether every page of the range is in the page cache: `None` where the kernel or the
-/// file system cannot tell.
+/// Says whether the pages of the range, which is not empty, are in the page cache: `None` where
+/// the kernel and the file system cannot tell.
+///
+/// The kernel tells of all pages (cachestat(2)) to who may write the file or owns it; otherwise
+/// the first and the last byte stand for those between.
 pub(crate) fn is_resident(file: BorrowedFd<'_>, offset: u64, len: u64) -> Option<bool> {
+    all_resident(file, offset, len).or_else(|| {
+        let last = offset.saturating_add(len - 1);
+        Some(byte_is_resident(file, offset)? && byte_is_resident(file, last)?)
+    })
+}
+
+/// Asks by a read that may not wait (preadv2(2) with `RWF_NOWAIT`, Linux 4.14).
+fn byte_is_resident(file: BorrowedFd<'_>, offset: u64) -> Option<bool> {
+    let mut byte = 0_u8;
+    let iovec = libc::iovec {
+        iov_base: (&raw mut byte).cast(),
+        iov_len: 1,
+    };
+    let offset = libc::off_t::try_from(offset).ok()?;
+    // SAFETY: the vector and the byte that it points to are locals that outlive the call.
+    let read = unsafe {
+        libc::preadv2(
+            file.as_raw_fd(),
+            &raw const iovec,
+            1,
+            offset,
+            libc::RWF_NOWAIT,
+        )
+    };
+    match read {
+        0.. => Some(read == 1),
+        _ if io::Error::last_os_error().kind() == io::ErrorKind::WouldBlock => Some(false),
+        _ => None,
+    }
+}
+
+/// Asks for every page of the range.
+fn all_resident(file: BorrowedFd<'_>, offset: u64, len: u64) -> Option<bool> {
     let range = CachestatRange { off: offset, len };
     let mut stat = Cachestat::default();
     // SAFETY: both structures are locals of the layout that cachestat(2) asks for.
@@ -83,5 +119,7 @@ mod tests {
         let mut file = tempfile::tempfile().unwrap();
         file.write_all(&[7; 10_000]).unwrap();
         assert_ne!(is_resident(file.as_fd(), 100, 9_000), Some(false));
+        assert_ne!(byte_is_resident(file.as_fd(), 9_999), Some(false));
+        assert_ne!(byte_is_resident(file.as_fd(), 10_000), Some(true));
     }
 }
