@@ -75,3 +75,31 @@ pub(crate) fn get(archive: &[u8], index: usize, field: Field) -> u32 {
     value[..bytes.len()].copy_from_slice(bytes);
     u32::from_le_bytes(value)
 }
+
+/// Makes an archive of one entry, `e`, deflated as `content` in stored blocks, `blocks` empty ones,
+/// and a last one of `rest`, which the declared length and checksum leave out.
+pub(crate) fn archive_with_a_long_tail(content: &[u8], blocks: usize, rest: &[u8]) -> Vec<u8> {
+    let block = |last: bool, bytes: &[u8]| {
+        let len = u16::try_from(bytes.len()).unwrap();
+        let mut block = vec![u8::from(last)];
+        block.extend(len.to_le_bytes());
+        block.extend((!len).to_le_bytes());
+        block.extend(bytes);
+        block
+    };
+    let chunks = content.chunks(usize::from(u16::MAX));
+    let mut stream: Vec<u8> = chunks.flat_map(|chunk| block(false, chunk)).collect();
+    stream.extend(block(false, b"").repeat(blocks));
+    stream.extend(block(true, rest));
+    let mut archive = archive_of(&[("e", &stream, false)]);
+    archive[8] = 8;
+    set(&mut archive, 0, Field::Method, 8);
+    set(
+        &mut archive,
+        0,
+        Field::Len,
+        content.len().try_into().unwrap(),
+    );
+    set(&mut archive, 0, Field::Crc, crc32fast::hash(content));
+    archive
+}
