@@ -130,6 +130,25 @@ fn owned_reads_fill_the_buffer_that_they_are_given() {
 }
 
 #[test]
+fn nothing_read_leaves_nothing_in_the_buffer() {
+    let file = file_of(b"content");
+    on_worker(async {
+        let reader = open(&file).await;
+        for pos in [7, 8, i64::MAX.cast_unsigned(), u64::MAX] {
+            let (got, buf) = reader.read_at(vec![7; 16], pos).await;
+            assert_eq!((got.unwrap(), buf), (0, vec![]), "{pos}");
+        }
+        let slice = BlobSlice::new(reader, 0, 2).unwrap();
+        for pos in [2, 3, u64::MAX] {
+            let (got, buf) = slice.read_at(vec![7; 16], pos).await;
+            assert_eq!((got.unwrap(), buf), (0, vec![]), "{pos}");
+        }
+        let (got, buf) = slice.read_at(vec![7; 16], 1).await;
+        assert_eq!((got.unwrap(), buf), (1, b"o".to_vec()));
+    });
+}
+
+#[test]
 fn many_reads_of_one_blob_are_in_flight_at_once() {
     let content = content(1 << 20);
     let file = file_of(&content);
