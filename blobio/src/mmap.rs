@@ -3,9 +3,11 @@
 //! # Safety
 //!
 //! The room has one obligation, that of `memmap2`: nobody may change or truncate the mapped file
-//! while the mapping lives. A process cannot hold others to that, so what happens instead is
-//! documented on [`Mapping`]; within it, a mapping is read-only, private to its owner, checked
-//! against the length of the file when made, and unmapped exactly once, when dropped.
+//! while the mapping lives. This module does *not* meet it, and safe code can break it: the
+//! functions that map are safe all the same, and ask it of their user in the documentation of
+//! [`Mapping`]. `docs/decisions/0009-mappings-are-safe-functions.md` says why. What this module
+//! does see to: a mapping is read-only, checked against the length of the file when made, and
+//! unmapped exactly once, when dropped.
 #![allow(unsafe_code, reason = "mapping a file is the purpose of this module")]
 
 use std::fmt;
@@ -26,7 +28,7 @@ use crate::traits::unexpected_eof;
 /// - *truncated* below the mapped range, touching a page past the new end raises `SIGBUS`, which
 ///   ends the process unless it has a handler;
 /// - *written to*, bytes of the view change while they are looked at, which breaks what Rust
-///   assumes of `&[u8]`.
+///   assumes of `&[u8]`: it is undefined behaviour, although mapping is a safe function.
 ///
 /// Use a positional read where neither can be ruled out.
 pub struct Mapping {
@@ -65,8 +67,10 @@ impl Mapping {
         }
         let mut options = memmap2::MmapOptions::new();
         options.offset(offset).len(len);
-        // SAFETY: the range was inside of the file just now; that the file is neither changed nor
-        // truncated while it is mapped is what the documentation of `Mapping` asks of the user.
+        // SAFETY: not proven here. `memmap2` asks that the file is neither changed nor truncated
+        // while it is mapped; no process can see to that, and the documentation of `Mapping` asks
+        // it of the user of a safe function (decision 9). The range was inside of the file just
+        // now, so that without such a change every page of the view is there.
         let view = unsafe { options.map(file.as_raw_fd()) }?;
         Ok(Self { view: Some(view) })
     }

@@ -79,7 +79,9 @@ impl Region {
     /// 1. `start` is valid for writes of `len` bytes, from any thread, within one allocation or
     ///    mapping, and `len` is at most `isize::MAX`;
     /// 2. no other Rust reference or pointer reads or writes those bytes, unless every slice of
-    ///    the region that covers them has been dropped; what a device or another process does
+    ///    the region that covers them has been dropped (dropping the future of a read that owns
+    ///    a slice is not dropping the slice: it is dropped once the kernel is done with it, and
+    ///    never if the worker leaked the operation when it shut down); what a device or another process does
     ///    with the memory must not be a data race with the writes of this process;
     /// 3. the kernel may write to the memory (it is ordinary or mapped memory that `read(2)`
     ///    accepts).

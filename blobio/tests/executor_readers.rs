@@ -9,12 +9,14 @@ use std::mem::MaybeUninit;
 
 use blobio::adapters::AsyncReadSeek;
 use blobio::{
-    BlobMetadataAsync, BlobSlice, NativeFileAsyncBlobRandomReader, RandomReadBlobAsync, RemoteBlob,
+    BlobMetadata, BlobMetadataAsync, BlobSlice, NativeFileAsyncBlobRandomReader, RandomReadBlob,
+    RandomReadBlobAsync, RemoteBlob,
 };
 use corelane::{Config, Executor, Placement, Worker};
 use futures_util::{AsyncReadExt, AsyncSeekExt};
 
 use util::async_suite::check;
+use util::blobs::Slow;
 use util::{content, file_of, slices, take_init};
 
 const LEN: usize = 20_000;
@@ -86,6 +88,42 @@ fn a_remote_handle_outlives_its_worker() {
     });
 }
 
+#[derive(Clone)]
+struct Panicking;
+
+impl BlobMetadata for Panicking {
+    fn byte_length(&self) -> io::Result<u64> {
+        panic!("a length that panics")
+    }
+}
+
+impl RandomReadBlob for Panicking {
+    fn read_slice(&self, pos: u64, buf: &mut [u8]) -> io::Result<usize> {
+        assert_ne!(pos, 0, "a read that panics");
+        buf.fill(1);
+        Ok(buf.len())
+    }
+}
+
+#[test]
+fn a_remote_read_that_panics_fails_alone_and_says_so() {
+    let says_so = |error: io::Error| {
+        assert_ne!(error.kind(), io::ErrorKind::BrokenPipe);
+        assert!(error.to_string().contains("panicked"), "{error}");
+    };
+    for pending in [0, 1] {
+        on_worker(async {
+            let remote = RemoteBlob::new(Slow(Panicking, pending));
+            says_so(remote.byte_length_async().await.unwrap_err());
+            let (result, buf) = remote.read_owned_async(0, 4, Vec::new()).await;
+            says_so(result.unwrap_err());
+            assert!(buf.is_empty());
+            let (result, buf) = remote.read_owned_async(1, 4, Vec::new()).await;
+            assert_eq!((result.unwrap(), buf), (4, vec![1; 4]));
+        });
+    }
+}
+
 #[test]
 fn a_missing_file_is_an_error_at_both_ends() {
     on_worker(async {
@@ -126,6 +164,25 @@ fn owned_reads_fill_the_buffer_that_they_are_given() {
         let read = unsafe { reader.read_raw(9, raw.as_mut_ptr(), raw.len()) };
         assert_eq!(read.await.unwrap(), 64);
         assert_eq!(raw, content[9..73]);
+    });
+}
+
+#[test]
+fn nothing_read_leaves_nothing_in_the_buffer() {
+    let file = file_of(b"content");
+    on_worker(async {
+        let reader = open(&file).await;
+        for pos in [7, 8, i64::MAX.cast_unsigned(), u64::MAX] {
+            let (got, buf) = reader.read_at(vec![7; 16], pos).await;
+            assert_eq!((got.unwrap(), buf), (0, vec![]), "{pos}");
+        }
+        let slice = BlobSlice::new(reader, 0, 2).unwrap();
+        for pos in [2, 3, u64::MAX] {
+            let (got, buf) = slice.read_at(vec![7; 16], pos).await;
+            assert_eq!((got.unwrap(), buf), (0, vec![]), "{pos}");
+        }
+        let (got, buf) = slice.read_at(vec![7; 16], 1).await;
+        assert_eq!((got.unwrap(), buf), (1, b"o".to_vec()));
     });
 }
 

@@ -11,7 +11,7 @@ use blobio::pack::zip::Archive;
 use blobio::{NativeFileAsyncBlobRandomReader, RandomReadBlobAsync};
 use corelane::{Config, Worker};
 
-use util::zips::{Field, archive_of, get, set};
+use util::zips::{Field, archive_of, archive_with_a_long_tail, get, set};
 use util::{content, file_of};
 
 type Reader = NativeFileAsyncBlobRandomReader;
@@ -145,6 +145,50 @@ fn entries_that_lie() {
             make(Field::Method, &|_| 93, true),
             Kind::UnsupportedMethod(93)
         ));
+    }
+}
+
+/// Reads entry `e` whole and as a stream; both must come to the same.
+fn read_both_ways(bytes: &[u8], chunk_len: usize) -> Result<Vec<u8>, String> {
+    on_worker(async {
+        let (_file, archive) = open(bytes).await;
+        let entry = archive.entry("e").unwrap();
+        let whole = archive.read_async(entry).await.map_err(|e| e.to_string());
+        let AsyncEntryData::Deflated(mut reader) = archive.data_async(entry).await.unwrap() else {
+            panic!("not deflated")
+        };
+        let mut all = Vec::new();
+        // Stops where the declared content ends, without asking for the empty chunk after it.
+        let streamed = loop {
+            match reader.next_chunk(Vec::new(), chunk_len).await {
+                Ok(chunk) => all.extend(chunk),
+                Err(error) => break Err(error.to_string()),
+            }
+            if all.len() as u64 >= entry.len() {
+                break Ok(all);
+            }
+        };
+        assert_eq!(whole, streamed);
+        whole
+    })
+}
+
+#[test]
+fn the_last_byte_is_checked_although_the_stream_ends_far_behind_it() {
+    for len in [1, 3000, 4096, 6000, 200_000, 262_144, 600_000] {
+        let text = text(len);
+        for chunk_len in [len, 100_000] {
+            let bytes = archive_with_a_long_tail(&text, 30_000, b"");
+            assert_eq!(read_both_ways(&bytes, chunk_len).as_ref(), Ok(&text));
+            let mut wrong = bytes;
+            let crc = get(&wrong, 0, Field::Crc);
+            set(&mut wrong, 0, Field::Crc, !crc);
+            let error = read_both_ways(&wrong, chunk_len).unwrap_err();
+            assert!(error.contains("checksum"), "{len}: {error}");
+            let longer = archive_with_a_long_tail(&text, 30_000, b"!");
+            let error = read_both_ways(&longer, chunk_len).unwrap_err();
+            assert!(error.contains("goes on past"), "{len}: {error}");
+        }
     }
 }
 

@@ -36,7 +36,7 @@ impl<B: IoBufMut> FullRead<B> {
         let addressable = i64::MAX.cast_unsigned().saturating_sub(pos);
         let part = Part::new(buf, uninit::clamp(len, addressable));
         let state = if part.is_full() {
-            State::Ready(Ok(0), part.into_inner())
+            State::Ready(Ok(0), part.into_emptied())
         } else {
             State::Reading {
                 file: file.clone(),

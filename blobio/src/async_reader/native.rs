@@ -85,8 +85,8 @@ impl NativeFileAsyncBlobRandomReader {
 
     /// Maps `len` bytes from `offset`, which need not be aligned to a page.
     ///
-    /// Touching a page that is not in memory blocks the worker; see [`Mapping`] for what happens
-    /// when the file is changed or truncated while it is mapped.
+    /// Touching a page that is not in memory blocks the worker. Nobody may change or truncate the
+    /// file while it is mapped, which nothing checks: see [`Mapping`] for what happens otherwise.
     ///
     /// # Errors
     ///

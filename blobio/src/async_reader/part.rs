@@ -60,6 +60,13 @@ impl<B: IoBufMut> Part<B> {
         self.begin >= self.end
     }
 
+    /// Gives the buffer back as a read that found nothing does: with no byte initialised.
+    pub(super) fn into_emptied(mut self) -> B {
+        // SAFETY: no bytes are claimed.
+        unsafe { self.inner.set_init(0) };
+        self.inner
+    }
+
     /// Gives the buffer back.
     pub(super) fn into_inner(self) -> B {
         self.inner
@@ -172,12 +179,15 @@ impl NativeFileAsyncBlobRandomReader {
     ///
     /// # Safety
     ///
-    /// Until the future has given its result, or the worker has shut down:
+    /// Until the future has given its result, or the worker has shut down with `ops_leaked == 0`
+    /// in its [`ShutdownReport`](corelane::ShutdownReport); otherwise for ever:
     ///
     /// 1. `start` is valid for writes of `len` bytes, also by the kernel;
     /// 2. nothing else reads or writes these bytes.
     ///
-    /// Dropping or forgetting the future does *not* end this: the kernel may go on writing.
+    /// Dropping or forgetting the future does *not* end this: the kernel may go on writing. Nor
+    /// does a shutdown that gave up on operations: the kernel may still write for
+    /// those that it leaked.
     ///
     /// # Cancel safety
     ///

@@ -27,20 +27,54 @@ const IN_FLIGHT_MAX: usize = 128;
 ///
 /// The reads happen on the worker, by its ring; requests and results are messages. The worker
 /// lets go of the blob when the last handle is dropped. When the worker shuts down, reads fail
-/// with `BrokenPipe`.
+/// with `BrokenPipe`. A read of the blob that panics fails, and the others go on.
 #[derive(Clone)]
 pub struct RemoteBlob {
     requests: Arc<Sender<Request>>,
 }
 
 enum Request {
-    Length(oneshot::Sender<io::Result<u64>>),
+    Length(Reply<io::Result<u64>>),
     Read {
         pos: u64,
         len: usize,
         buf: Vec<u8>,
-        reply: oneshot::Sender<OwnedRead>,
+        reply: Reply<OwnedRead>,
     },
+}
+
+/// Where the result goes; a panic that drops it is told there.
+struct Reply<T> {
+    sender: Option<oneshot::Sender<T>>,
+    failed: fn(io::Error) -> T,
+}
+
+impl<T> Reply<T> {
+    fn channel(failed: fn(io::Error) -> T) -> (Self, oneshot::Receiver<T>) {
+        let (sender, receiver) = oneshot::channel();
+        let sender = Some(sender);
+        (Self { sender, failed }, receiver)
+    }
+
+    fn is_closed(&self) -> bool {
+        self.sender.as_ref().is_none_or(oneshot::Sender::is_closed)
+    }
+
+    fn send(mut self, value: T) {
+        // Nobody is left to be told when this fails.
+        drop(self.sender.take().map(|sender| sender.send(value)));
+    }
+}
+
+impl<T> Drop for Reply<T> {
+    fn drop(&mut self) {
+        if let Some(sender) = self.sender.take()
+            && std::thread::panicking()
+        {
+            let error = io::Error::other("the read panicked on the worker that holds the blob");
+            drop(sender.send((self.failed)(error)));
+        }
+    }
 }
 
 impl RemoteBlob {
@@ -120,7 +154,7 @@ async fn answer<B: RandomReadBlobAsync>(blob: &B, request: Request) {
     // A reply that nobody waits for is dropped, and its read not begun.
     match request {
         Request::Length(reply) if !reply.is_closed() => {
-            drop(reply.send(blob.byte_length_async().await));
+            reply.send(blob.byte_length_async().await);
         }
         Request::Read {
             pos,
@@ -128,7 +162,7 @@ async fn answer<B: RandomReadBlobAsync>(blob: &B, request: Request) {
             buf,
             reply,
         } if !reply.is_closed() => {
-            drop(reply.send(blob.read_owned_async(pos, len, buf).await));
+            reply.send(blob.read_owned_async(pos, len, buf).await);
         }
         _ => {}
     }
@@ -147,7 +181,7 @@ impl BlobMetadataAsync for RemoteBlob {
     fn byte_length_async(&self) -> Self::ByteLengthFuture {
         let requests = Arc::clone(&self.requests);
         Box::pin(async move {
-            let (reply, result) = oneshot::channel();
+            let (reply, result) = Reply::channel(Err);
             requests
                 .send(Request::Length(reply))
                 .await
@@ -184,7 +218,7 @@ impl RandomReadBlobAsync for RemoteBlob {
     fn read_owned_async(&self, pos: u64, len: usize, buf: Vec<u8>) -> Self::ReadOwnedFuture {
         let requests = Arc::clone(&self.requests);
         Box::pin(async move {
-            let (reply, result) = oneshot::channel();
+            let (reply, result) = Reply::channel(|error| (Err(error), Vec::new()));
             let request = Request::Read {
                 pos,
                 len,

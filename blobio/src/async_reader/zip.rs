@@ -117,6 +117,7 @@ impl<B: RandomReadBlobAsync + Clone> Archive<B> {
             if chunk.is_empty() {
                 return Ok(content);
             }
+            // As long as declared, so it has been checked.
             if chunk.len() == len {
                 return Ok(chunk);
             }
@@ -172,7 +173,10 @@ impl<B: RandomReadBlobAsync> AsyncInflateReader<B> {
                     .map_err(io::Error::from)?
             };
             result?;
-            if buf.len() == len || work.inflater.is_done() {
+            // The declared end is given only once the stream has ended there and was checked,
+            // which may take more input, but no more room.
+            let full = buf.len() == len && !work.inflater.is_at_declared_end();
+            if full || work.inflater.is_done() {
                 self.work = Some(work);
                 return Ok(buf);
             }

@@ -181,8 +181,8 @@ pub trait RandomReadBlob: BlobMetadata {
 pub trait MemoryMapBlob {
     /// Maps `len` bytes from `offset`, which need not be aligned to a page.
     ///
-    /// The mapping is unmapped when dropped; see [`Mapping`] for what happens when the blob is
-    /// changed or truncated while it is mapped.
+    /// The mapping is unmapped when dropped. Nobody may change or truncate the blob while it is
+    /// mapped, which nothing checks: see [`Mapping`] for what happens otherwise.
     ///
     /// # Errors
     ///

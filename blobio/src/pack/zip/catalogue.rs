@@ -5,6 +5,7 @@
 
 use rc_zip::fsm::{ArchiveFsm, FsmResult};
 
+use super::headers::Headers;
 use super::{Entry, Limits};
 use crate::error::ArchiveErrorKind;
 use crate::uninit;
@@ -36,6 +37,7 @@ pub(super) enum Step {
 /// The catalogue as far as it has been read.
 pub(super) struct Catalogue {
     fsm: ArchiveFsm,
+    headers: Headers,
     archive_len: u64,
     limits: Limits,
     bytes_read: u64,
@@ -53,6 +55,7 @@ impl Catalogue {
         }
         let catalogue = Self {
             fsm: ArchiveFsm::new(archive_len),
+            headers: Headers::new(),
             archive_len,
             limits,
             bytes_read: 0,
@@ -69,27 +72,39 @@ impl Catalogue {
             return Err(malformed("it ends inside of the catalogue"));
         }
         self.check(pos, bytes)?;
-        self.fsm.space()[..bytes.len()].copy_from_slice(bytes);
-        self.fsm.fill(bytes.len());
-        match self.fsm.process().map_err(|e| malformed(&e.to_string()))? {
-            FsmResult::Continue(fsm) => Self { fsm, ..self }.next_read(),
-            FsmResult::Done(archive) => {
-                if archive.entries().count() > self.limits.entries_max {
-                    return Err(too_many(self.limits));
-                }
-                Ok(Step::Done(
-                    archive.entries().filter_map(Entry::from_parsed).collect(),
-                ))
+        let is_end = pos.saturating_add(bytes.len() as u64) >= self.archive_len;
+        let ready = self.headers.take(pos, bytes, is_end);
+        let mut left = ready.as_slice();
+        while !left.is_empty() {
+            let space = self.fsm.space();
+            let len = space.len().min(left.len());
+            if len == 0 {
+                return Err(malformed("its catalogue makes no sense"));
+            }
+            space[..len].copy_from_slice(&left[..len]);
+            self.fsm.fill(len);
+            left = &left[len..];
+            match self.fsm.process().map_err(|e| malformed(&e.to_string()))? {
+                FsmResult::Continue(fsm) => self.fsm = fsm,
+                FsmResult::Done(archive) => return finish(&archive, self.headers, self.limits),
             }
         }
+        self.next_read()
     }
 
     fn next_read(mut self) -> Result<Step, ArchiveErrorKind> {
+        let pending = self.headers.pending_len();
         let pos = self
             .fsm
             .wants_read()
+            .and_then(|pos| pos.checked_add(pending as u64))
             .ok_or_else(|| malformed("its catalogue makes no sense"))?;
-        let room = self.fsm.space().len().min(READ_MAX);
+        // With a header pending, the catalogue is being read, which is fed in any portions.
+        let room = if pending == 0 {
+            self.fsm.space().len().min(READ_MAX)
+        } else {
+            READ_MAX
+        };
         let len = uninit::clamp(room, self.archive_len.saturating_sub(pos));
         if len == 0 {
             return Err(malformed("it ends inside of the catalogue"));
@@ -146,6 +161,28 @@ impl Catalogue {
         }
         count
     }
+}
+
+/// Gives the entries with their names.
+fn finish(
+    archive: &rc_zip::Archive,
+    headers: Headers,
+    limits: Limits,
+) -> Result<Step, ArchiveErrorKind> {
+    let names = headers.into_names();
+    let count = archive.entries().count();
+    if count > limits.entries_max {
+        return Err(too_many(limits));
+    }
+    if names.len() != count {
+        return Err(malformed("its catalogue makes no sense"));
+    }
+    let entries = archive.entries().zip(names);
+    Ok(Step::Done(
+        entries
+            .filter_map(|(parsed, name)| Entry::from_parsed(parsed, &name))
+            .collect(),
+    ))
 }
 
 fn malformed(what: &str) -> ArchiveErrorKind {

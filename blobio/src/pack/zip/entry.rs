@@ -40,12 +40,12 @@ impl Method {
 }
 
 impl Entry {
-    /// Takes over what the catalogue's parser found, or `None` for a directory.
-    pub(super) fn from_parsed(parsed: &rc_zip::Entry) -> Option<Self> {
+    /// Takes over what the catalogue's parser found besides the name, or `None` for a directory.
+    pub(super) fn from_parsed(parsed: &rc_zip::Entry, name: &str) -> Option<Self> {
         let is_dir =
-            parsed.name.ends_with('/') || (parsed.kind().is_dir() && parsed.uncompressed_size == 0);
+            name.ends_with('/') || (parsed.kind().is_dir() && parsed.uncompressed_size == 0);
         (!is_dir).then(|| Self {
-            name: parsed.name.as_str().into(),
+            name: name.into(),
             method: Method::from_number(parsed.method.into()),
             flags: parsed.flags,
             crc32: parsed.crc32,

@@ -18,9 +18,9 @@ pub(crate) struct Progress {
 
 /// A deflate stream as far as it has been inflated.
 ///
-/// Its content is complete, and has been checked, once [`is_done`](Self::is_done) says so; it says
-/// so in the same step that gives the last bytes, so nobody has to read past the declared size to
-/// learn that it was wrong.
+/// Its content is complete, and has been checked, once [`is_done`](Self::is_done) says so. The step
+/// that gives the last bytes says so if its input holds the end of the stream; if not, more input
+/// has to be stepped over, for which no output is needed, before the last bytes may be trusted.
 pub(crate) struct Inflater {
     stream: Decompress,
     crc: crc32fast::Hasher,
@@ -46,6 +46,12 @@ impl Inflater {
     /// Says whether the whole content has been given, and was as declared.
     pub(crate) fn is_done(&self) -> bool {
         self.done
+    }
+
+    /// Says whether as much content has been given as was declared; it may not be checked yet.
+    #[cfg(feature = "executor")]
+    pub(crate) fn is_at_declared_end(&self) -> bool {
+        self.produced == self.declared
     }
 
     /// Inflates from `input` to `output`; `input_ends` says that no more input follows this.

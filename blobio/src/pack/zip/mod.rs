@@ -15,6 +15,7 @@
 mod archive;
 mod catalogue;
 mod entry;
+mod headers;
 mod inflate;
 mod local;
 mod reader;
