@@ -34,7 +34,8 @@ pub struct Args {
     #[arg(long, value_enum, default_value_t = Backend::Auto)]
     pub backend: Backend,
 
-    /// Most connections open at a time, over all workers, 60000 at most; more are answered 503
+    /// Most connections open at a time, over all workers, 60000 at most; more are answered 503.
+    /// Lowered, with a line on standard error, where the hard limit on file descriptors is too low
     #[arg(long, value_name = "N", default_value = "10000",
           value_parser = clap::value_parser!(u64).range(1..=CONNECTIONS_MAX))]
     pub connections_max: u64,

@@ -6,6 +6,7 @@
 
 mod answer;
 mod connection;
+mod descriptors;
 mod held;
 mod inflate;
 mod listing;
@@ -18,7 +19,7 @@ mod wire;
 mod worker;
 
 use std::fmt;
-use std::io;
+use std::io::{self, Write as _};
 use std::net::{SocketAddr, TcpListener as StdListener};
 use std::num::NonZeroUsize;
 use std::sync::{Arc, OnceLock};
@@ -91,6 +92,7 @@ impl Server {
         let mounts = mounting::open(&args.roots)?;
         check_free(args.listen).map_err(|error| cannot_listen(args.listen, &error))?;
         let executor = start_executor(args)?;
+        let (args, lowered) = fit_descriptors(args, executor.workers(), &mounts)?;
         let site = Arc::new(Site::new(args.clone(), mounts, executor.workers()));
         let mut server = Self {
             executor,
@@ -105,6 +107,10 @@ impl Server {
         let spawners = (0..server.executor.workers()).map(|index| server.executor.spawner(index));
         // Nobody else sets it.
         let _ = site.spawners.set(spawners.collect());
+        if let Some(line) = lowered {
+            // Nobody is left to tell if standard error is gone.
+            let _ = writeln!(io::stderr(), "asset-server: {line}");
+        }
         Ok(server)
     }
 
@@ -208,6 +214,33 @@ impl Site {
             mounts,
         }
     }
+}
+
+/// Lowers the limit on connections to what the descriptors allow; the line, if any, says so.
+fn fit_descriptors(
+    args: &Args,
+    workers: usize,
+    mounts: &SiteMounts,
+) -> Result<(Args, Option<String>), String> {
+    let count = |count: usize| u64::try_from(count).expect("a length");
+    let descriptors = descriptors::raise_limit();
+    let (workers, mounts) = (count(workers), count(mounts.as_slice().len()));
+    let enough_for =
+        descriptors::connections(descriptors, workers, mounts, count(worker::REFUSING_MAX));
+    if enough_for == 0 {
+        return Err(format!(
+            "{descriptors} file descriptors are too few for {workers} workers: raise `ulimit -n`"
+        ));
+    }
+    let mut args = args.clone();
+    if args.connections_max <= enough_for {
+        return Ok((args, None));
+    }
+    args.connections_max = enough_for;
+    let line = format!(
+        "{descriptors} file descriptors are enough for {enough_for} connections: that is the limit"
+    );
+    Ok((args, Some(line)))
 }
 
 /// Fails where somebody listens already: listeners that share their port would not notice.

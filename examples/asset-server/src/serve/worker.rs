@@ -34,7 +34,7 @@ const EXHAUSTED_PAUSE: Duration = Duration::from_millis(50);
 const BACKLOG_WAIT: Duration = Duration::from_millis(1);
 
 /// Connections beyond the limit that are being told so at a time; more are just closed.
-const REFUSING_MAX: usize = 64;
+pub(super) const REFUSING_MAX: usize = 64;
 
 /// Buffers for answers that are kept for the next ones, and the largest that is.
 const BUFFERS_MAX: usize = 64;

@@ -82,6 +82,45 @@ fn signals_end_it_with_zero_after_what_is_being_sent() {
     }
 }
 
+/// Without the limit being fitted, the clients past the last descriptor would wait for ever.
+#[test]
+fn few_descriptors_lower_the_limit_on_connections_and_more_are_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("x"), "text").unwrap();
+    let limited = "ulimit -n 400 && exec \"$0\" --listen 127.0.0.1:0 --workers 1 \"$1\"";
+    let mut child = Command::new("sh")
+        .args(["-c", limited, PROGRAM])
+        .arg(folder.path())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut line = String::new();
+    let mut stdout = BufReader::new(child.stdout.take().unwrap());
+    stdout.read_line(&mut line).unwrap();
+    let addr = line.trim().strip_prefix("listening on http://").unwrap();
+    let addr = addr.parse().unwrap();
+    let mut said = String::new();
+    let mut stderr = BufReader::new(child.stderr.take().unwrap());
+    stderr.read_line(&mut said).unwrap();
+    let mut running = Running { child, addr };
+    let limit = said
+        .split_whitespace()
+        .find_map(|word| word.parse::<usize>().ok().filter(|&count| count < 400))
+        .unwrap();
+    assert!(said.contains("connections") && limit > 100, "{said}");
+    let mut open: Vec<_> = (0..limit).map(|_| Client::connect(addr)).collect();
+    for client in &mut open {
+        assert_eq!(client.get("/a/x").status, 200);
+    }
+    for _ in 0..20 {
+        assert_eq!(Client::connect(addr).answer().status, 503);
+    }
+    drop(open);
+    running.signal("TERM");
+    assert_eq!(running.exit_code(), Some(0));
+}
+
 #[test]
 fn a_second_signal_cuts_short_what_is_being_sent() {
     let folder = tempfile::tempdir().unwrap();
