@@ -8,7 +8,7 @@ use asset_server::http::request::{
 };
 use asset_server::http::response::DateCache;
 use asset_server::http::status::Status;
-use asset_server::plan::{self, Body, Connection, Resource};
+use asset_server::plan::{self, Body, Connection, Ranges, Resource};
 use proptest::prelude::*;
 
 const LIMITS: HeadLimits = HeadLimits {
@@ -129,7 +129,7 @@ fn a_time_that_is_not_over_is_no_validator_and_not_sent() {
             content_type: "text/plain",
             etag: None,
             last_modified: Some(modified),
-            has_ranges: true,
+            ranges: Ranges::Many,
             cache_control: Some("no-cache"),
         };
         let plan = plan::respond(&head, Some(&resource), 100, &mut boundaries);
@@ -149,7 +149,7 @@ fn pages_have_no_ranges() {
         content_type: "text/html",
         etag: Some(ETag::of_content(b"hello")),
         last_modified: None,
-        has_ranges: false,
+        ranges: Ranges::None,
         cache_control: None,
     };
     let plan = plan::respond(&head, Some(&resource), 0, &mut BoundarySource::random());

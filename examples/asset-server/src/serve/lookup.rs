@@ -8,6 +8,7 @@ use std::rc::Rc;
 
 use corelane::fs::{Dir, File, Metadata, OpenOptions};
 
+use super::inflate;
 use super::mounting::{PackEntry, PackRoot, seconds};
 use super::source::{Failure, Found, Source};
 use super::worker::Worker;
@@ -15,7 +16,7 @@ use crate::etag::{ETag, FileIdentity};
 use crate::mime;
 use crate::mounts::Candidate;
 use crate::path::RelPath;
-use crate::plan::Resource;
+use crate::plan::{Ranges, Resource};
 
 /// How often a path is resolved anew because something was renamed meanwhile.
 const RESOLVE_TRIES: usize = 8;
@@ -33,7 +34,9 @@ pub(super) async fn find<'s>(
                     return Ok(Some(found));
                 }
             }
-            Candidate::Entry(pack, entry) => return Ok(Some(entry_found(pack, entry, path))),
+            Candidate::Entry(pack, entry) => {
+                return Ok(Some(entry_found(worker, pack, entry, path)));
+            }
         }
     }
     Ok(None)
@@ -91,21 +94,31 @@ async fn find_file(dir: &Dir, path: &RelPath) -> io::Result<Option<Found<'static
         content_type: mime::content_type(path.file_name()),
         etag: Some(ETag::of_file(&identity)),
         last_modified: seconds(metadata.mtime_ns()),
-        has_ranges: true,
+        ranges: Ranges::Many,
         cache_control: None,
     };
     let source = Source::File(file.into());
     Ok(Some(Found { resource, source }))
 }
 
-fn entry_found<'s>(pack: &'s PackRoot, entry: &'s PackEntry, path: &RelPath) -> Found<'s> {
+fn entry_found<'s>(
+    worker: &Worker,
+    pack: &'s PackRoot,
+    entry: &'s PackEntry,
+    path: &RelPath,
+) -> Found<'s> {
+    let ranges = if inflate::is_streamed(worker, &entry.entry) {
+        Ranges::One
+    } else {
+        Ranges::Many
+    };
     Found {
         resource: Resource {
             len: entry.entry.len(),
             content_type: mime::content_type(path.file_name()),
             etag: Some(entry.etag),
             last_modified: pack.modified,
-            has_ranges: true,
+            ranges,
             cache_control: None,
         },
         source: Source::Entry(pack, entry),

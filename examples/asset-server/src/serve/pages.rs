@@ -13,7 +13,7 @@ use crate::metrics::{self, Gauge, WorkerSeries};
 use crate::mounts::{self, Child, Listing};
 use crate::page::{self, MountView};
 use crate::path::RelPath;
-use crate::plan::Resource;
+use crate::plan::{Ranges, Resource};
 
 const NO_STORE: Option<&str> = Some("no-store");
 
@@ -190,7 +190,7 @@ fn found(
             content_type,
             etag: Some(ETag::of_content(&bytes)),
             last_modified: None,
-            has_ranges: false,
+            ranges: Ranges::None,
             cache_control,
         },
         source: Source::Memory(bytes),
