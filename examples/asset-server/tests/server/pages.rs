@@ -39,7 +39,7 @@ fn the_index_links_to_what_there_is() {
 fn health_and_metrics_are_for_the_moment_only() {
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join("x"), "123").unwrap();
-    let site = Site::start("", &[folder.path()]);
+    let site = Site::start("--connections-max 77", &[folder.path()]);
     assert_eq!(site.get("/a/x").status, 200);
     let health = site.get("/healthz");
     assert_eq!(
@@ -50,7 +50,7 @@ fn health_and_metrics_are_for_the_moment_only() {
     for answer in [&health, &metrics] {
         assert_eq!(answer.field("cache-control"), Some("no-store"));
     }
-    assert_eq!(site.metric("connections_max "), 10_000);
+    assert_eq!(site.metric("connections_max "), 77);
     assert!(
         site.metric("responses_total{worker=\"0\",code=\"200\"}")
             + site.metric("responses_total{worker=\"1\",code=\"200\"}")
