@@ -35,7 +35,11 @@ pub(super) async fn find<'s>(
                 }
             }
             Candidate::Entry(pack, entry) => {
-                return Ok(Some(entry_found(worker, pack, entry, path)));
+                // Asked before anything is answered: the entity tags are the catalogue's.
+                return match pack.is_unchanged(worker).await {
+                    true => Ok(Some(entry_found(worker, pack, entry, path))),
+                    false => Err(Failure::Overloaded),
+                };
             }
         }
     }

@@ -17,7 +17,7 @@ use corelane::sync::{Notify, oneshot};
 use corelane::time::{sleep, timeout};
 
 use super::inflate::Cache;
-use super::mounting::{WorkerPack, cannot_serve};
+use super::mounting::{PackCheck, WorkerPack, cannot_serve};
 use super::{Site, cannot_listen, connection};
 use crate::http::multipart::BoundarySource;
 use crate::http::response::DateCache;
@@ -51,6 +51,8 @@ pub(super) struct Worker {
     pub(super) folders: Vec<Dir>,
     /// By [`PackRoot::index`](super::mounting::PackRoot).
     pub(super) packs: Vec<Rc<WorkerPack>>,
+    /// By the same number.
+    pub(super) pack_checks: Vec<PackCheck>,
     pub(super) cache: Cache,
     pub(super) boundaries: RefCell<BoundarySource>,
     date: RefCell<DateCache>,
@@ -114,6 +116,7 @@ impl Worker {
         let worker = Self {
             index,
             folders,
+            pack_checks: packs.iter().map(|_| PackCheck::default()).collect(),
             packs,
             cache: Cache::new(cache_len),
             boundaries: RefCell::new(BoundarySource::random()),

@@ -245,3 +245,35 @@ fn clients_that_wait_for_memory_wait_once() {
     assert!(took < Duration::from_millis(4500), "{took:?}");
     drop(holding);
 }
+
+#[test]
+fn an_archive_that_is_changed_in_place_is_no_longer_served() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = pack(folder.path(), "a.pk3", &files());
+    fs::write(folder.path().join("note"), "text").unwrap();
+    let site = Site::start("", &[folder.path(), &path]);
+    let first = site.get("/a/deflated/65537");
+    let tag = first.field("etag").unwrap().to_owned();
+    assert_eq!(first.status, 200);
+    // A new archive in its place leaves the open one as it is.
+    let copy = folder.path().join("copy");
+    fs::copy(&path, &copy).unwrap();
+    let kept = folder.path().join("kept");
+    fs::hard_link(&path, &kept).unwrap();
+    fs::rename(&copy, &path).unwrap();
+    thread::sleep(Duration::from_millis(1200));
+    assert_eq!(site.get("/a/deflated/65537").status, 200);
+    // The open one itself.
+    let mut bytes = fs::read(&kept).unwrap();
+    bytes.reverse();
+    fs::write(&kept, bytes).unwrap();
+    thread::sleep(Duration::from_millis(1200));
+    // On either worker, whether it is cached or not, and whatever the client has.
+    for _ in 0..8 {
+        for name in ["deflated/65537", "stored/300000"] {
+            let fields = format!("If-None-Match: {tag}\r\n");
+            assert_eq!(site.get_with(&format!("/a/{name}"), &fields).status, 503);
+        }
+        assert_eq!(site.get("/a/note").body, b"text");
+    }
+}
