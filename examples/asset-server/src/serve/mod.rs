@@ -46,12 +46,17 @@ const BYTES_BATCH: u64 = 1 << 20;
 /// How long the workers' own end may take once every connection is done.
 const END_MAX: Duration = Duration::from_secs(1);
 
+/// Listings that are made at a time, over all workers; more are answered 503. Each takes memory for
+/// as many names as a folder has, and one of the threads for blocking work.
+const LISTINGS_MAX: u64 = 8;
+
 /// What all workers share.
 struct Site {
     args: Args,
     mounts: SiteMounts,
     connections: Arc<Limit>,
     in_flight: Arc<Limit>,
+    listings: Arc<Limit>,
     metrics: Vec<WorkerMetrics>,
     /// Set when all workers have started.
     spawners: OnceLock<Vec<RemoteSpawner>>,
@@ -208,6 +213,7 @@ impl Site {
         Self {
             connections: Limit::new(args.connections_max, workers, 0),
             in_flight: Limit::new(args.in_flight_bytes_max.get(), workers, BYTES_BATCH),
+            listings: Limit::new(LISTINGS_MAX, workers, 0),
             metrics: (0..workers).map(|_| WorkerMetrics::default()).collect(),
             spawners: OnceLock::new(),
             args,

@@ -14,7 +14,7 @@ use super::site::{Site, noise};
 /// Lengths around the limits below which parts are copied, and above.
 const LENS: [usize; 6] = [0, 1, 16_384, 65_537, 300_000, 3_000_000];
 
-fn pack(folder: &Path, name: &str, files: &[(String, Vec<u8>)]) -> PathBuf {
+pub(crate) fn pack(folder: &Path, name: &str, files: &[(String, Vec<u8>)]) -> PathBuf {
     let mut writer = zip::ZipWriter::new(Cursor::new(Vec::new()));
     for (index, (name, content)) in files.iter().enumerate() {
         let method = if index % 2 == 0 { Stored } else { Deflated };
