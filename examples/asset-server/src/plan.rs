@@ -134,6 +134,7 @@ pub fn respond(
     let validators = Validators {
         etag: resource.etag,
         last_modified,
+        modified: resource.last_modified,
     };
     match evaluate(head, &validators) {
         Verdict::Failed => return failure(head, Status::PreconditionFailed),

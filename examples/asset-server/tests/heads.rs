@@ -261,3 +261,27 @@ proptest! {
         }
     }
 }
+
+/// It is no validator, but it is later than the date all the same.
+#[test]
+fn a_time_that_is_not_over_is_still_after_an_earlier_one() {
+    let text = get(
+        "/",
+        "If-Unmodified-Since: Sun, 06 Nov 1994 08:49:37 GMT\r\n",
+    );
+    let (head, _) = parse(&text).unwrap().unwrap();
+    let since = 784_111_777;
+    let mut boundaries = BoundarySource::from_key([0; 32]);
+    for (modified, status) in [(since, 200), (since + 1, 412), (since + 99, 412)] {
+        let resource = Resource {
+            len: 5,
+            content_type: "text/plain",
+            etag: None,
+            last_modified: Some(modified),
+            ranges: Ranges::Many,
+            cache_control: None,
+        };
+        let plan = plan::respond(&head, Some(&resource), since, &mut boundaries);
+        assert_eq!(plan.status.code(), status, "{modified}");
+    }
+}
