@@ -186,8 +186,9 @@ impl HeadParser {
     }
 }
 
-/// RFC 9112, 2.2: empty lines before a request are ignored.
-fn empty_lines_len(buf: &[u8]) -> usize {
+/// Returns the length of the empty lines at the start, which are no part of the request that
+/// follows (RFC 9112, 2.2).
+pub fn empty_lines_len(buf: &[u8]) -> usize {
     let mut len = 0;
     loop {
         match &buf[len..] {
