@@ -20,7 +20,7 @@ mod worker;
 
 use std::fmt;
 use std::io::{self, Write as _};
-use std::net::{SocketAddr, TcpListener as StdListener};
+use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::sync::{Arc, OnceLock};
 use std::thread;
@@ -29,6 +29,7 @@ use std::time::{Duration, Instant};
 use corelane::sync::oneshot;
 use corelane::{BackendChoice, Config, Executor, JoinHandle, Placement, RemoteSpawner};
 use futures_util::future::{self, Either};
+use socket2::{Domain, Socket, Type};
 
 use crate::args::{Args, Backend};
 use crate::limits::Limit;
@@ -254,7 +255,10 @@ fn check_free(addr: SocketAddr) -> io::Result<()> {
     if addr.port() == 0 {
         return Ok(());
     }
-    StdListener::bind(addr).map(drop)
+    // Bound and not listened on: nobody can connect to it meanwhile.
+    let socket = Socket::new(Domain::for_address(addr), Type::STREAM, None)?;
+    socket.set_reuse_address(true)?;
+    socket.bind(&addr.into())
 }
 
 fn cannot_listen(addr: SocketAddr, error: &io::Error) -> String {
