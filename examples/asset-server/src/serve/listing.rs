@@ -88,9 +88,11 @@ async fn list_folder(
     listing: &mut Listing,
 ) -> io::Result<bool> {
     let dir = &worker.folders[root.index];
-    let opened = lookup::open_beneath(dir, path, libc::O_DIRECTORY).await?;
-    let Some((folder, _)) = opened else {
-        return Ok(false);
+    let folder = match lookup::open_beneath(dir, path, libc::O_DIRECTORY).await {
+        Ok(Some((folder, _))) => folder,
+        Ok(None) => return Ok(false),
+        Err(error) if lookup::is_denied(&error) => return Ok(false),
+        Err(error) => return Err(error),
     };
     let folder = folder.as_fd().try_clone_to_owned()?;
     let items = corelane::spawn_blocking(move || read_folder(&folder)).await??;
@@ -106,13 +108,14 @@ async fn list_folder(
                 let Ok(target) = RelPath::from_name(joined) else {
                     continue;
                 };
-                let found = lookup::open_beneath(dir, &target, libc::O_PATH).await?;
-                match found {
-                    Some((_, metadata)) if metadata.is_file() => {
+                match lookup::open_beneath(dir, &target, libc::O_PATH).await {
+                    Ok(Some((_, metadata))) if metadata.is_file() => {
                         listing.add(&name, Some(metadata.len()));
                     }
-                    Some((_, metadata)) if metadata.is_dir() => listing.add(&name, None),
-                    Some(_) | None => {}
+                    Ok(Some((_, metadata))) if metadata.is_dir() => listing.add(&name, None),
+                    Ok(_) => {}
+                    Err(error) if lookup::is_denied(&error) => {}
+                    Err(error) => return Err(error),
                 }
             }
             Item::Link => {}

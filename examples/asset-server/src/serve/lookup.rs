@@ -30,8 +30,11 @@ pub(super) async fn find<'s>(
         match candidate {
             Candidate::Folder(root) => {
                 let found = find_file(&worker.folders[root.index], path).await;
-                if let Some(found) = found.map_err(|error| failure(worker, path, &error))? {
-                    return Ok(Some(found));
+                match found {
+                    Ok(Some(found)) => return Ok(Some(found)),
+                    Ok(None) => {}
+                    Err(error) if is_denied(&error) => return Ok(None),
+                    Err(error) => return Err(failure(worker, path, &error)),
                 }
             }
             Candidate::Entry(pack, entry) => {
@@ -129,7 +132,8 @@ fn entry_found<'s>(
     }
 }
 
-/// `EXDEV` is a link that leads out. What may not be read is not there, as far as anybody is told.
+/// What is not there, so that an earlier mount may have it. `EXDEV` and `ELOOP` are links that lead
+/// out or nowhere: they name nothing in this mount, and shadow nothing.
 fn is_absent(error: &io::Error) -> bool {
     matches!(
         error.raw_os_error(),
@@ -138,14 +142,18 @@ fn is_absent(error: &io::Error) -> bool {
                 | libc::ENOTDIR
                 | libc::ELOOP
                 | libc::EXDEV
-                | libc::EACCES
-                | libc::EPERM
                 | libc::ENAMETOOLONG
                 | libc::ENXIO
                 | libc::ENODEV
                 | libc::EINVAL
         )
     )
+}
+
+/// What may not be read is not there, as far as anybody is told, but it shadows: permissions that
+/// were taken away must not bring back what an earlier mount has under that name.
+pub(super) fn is_denied(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::PermissionDenied
 }
 
 /// Something was renamed while a `..` was resolved, or a signal came.

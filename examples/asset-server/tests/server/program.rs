@@ -121,6 +121,48 @@ fn few_descriptors_lower_the_limit_on_connections_and_more_are_refused() {
     assert_eq!(running.exit_code(), Some(0));
 }
 
+/// As somebody whom permissions bind, which the superuser is not.
+#[test]
+fn what_may_not_be_read_shadows_all_the_same() {
+    use std::os::unix::fs::PermissionsExt as _;
+    use std::os::unix::process::CommandExt as _;
+
+    let folder = tempfile::tempdir().unwrap();
+    let set = |path: &Path, mode| {
+        fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+    };
+    set(folder.path(), 0o755);
+    let [early, late] = ["early", "late"].map(|name| folder.path().join(name));
+    for (root, text) in [(&early, "early"), (&late, "late")] {
+        fs::create_dir(root).unwrap();
+        fs::write(root.join("x"), text).unwrap();
+        fs::write(root.join("y"), text).unwrap();
+    }
+    set(&late.join("x"), 0);
+    let mut command = Command::new(PROGRAM);
+    if fs::File::open(late.join("x")).is_ok() {
+        command.uid(65_534);
+    }
+    let mut child = command
+        .args(["--listen", "127.0.0.1:0"])
+        .args([&early, &late])
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut line = String::new();
+    BufReader::new(child.stdout.take().unwrap())
+        .read_line(&mut line)
+        .unwrap();
+    let addr = line.trim().strip_prefix("listening on http://").unwrap();
+    let running = Running {
+        addr: addr.parse().unwrap(),
+        child,
+    };
+    let mut client = Client::connect(running.addr);
+    assert_eq!(client.get("/a/x").status, 404);
+    assert_eq!(client.get("/a/y").body, b"late");
+}
+
 #[test]
 fn a_second_signal_cuts_short_what_is_being_sent() {
     let folder = tempfile::tempdir().unwrap();
