@@ -148,7 +148,7 @@ fn empty_lines_between_requests_begin_none() {
     for line in ["\r\n", "\n", "\n\r\n\r\n"] {
         assert_eq!(client.get("/healthz").status, 200);
         client.send(line);
-        std::thread::sleep(Duration::from_millis(1500));
+        thread::sleep(Duration::from_millis(1500));
     }
     assert_eq!(client.get("/healthz").status, 200);
     client.send("\r\n");
