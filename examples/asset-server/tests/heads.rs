@@ -285,3 +285,31 @@ fn a_time_that_is_not_over_is_still_after_an_earlier_one() {
         assert_eq!(plan.status.code(), status, "{modified}");
     }
 }
+
+#[test]
+fn a_host_is_a_name_or_an_address_and_a_port() {
+    for (host, is_valid) in [
+        ("x", true),
+        ("x:80", true),
+        ("x:", true),
+        ("", true),
+        ("a-b.c~%41!", true),
+        ("[::1]", true),
+        ("[::1]:8080", true),
+        ("[v1.x:y]", true),
+        ("x:y", false),
+        ("x:80:80", false),
+        ("::1", false),
+        ("[]", false),
+        ("[::1", false),
+        ("::1]", false),
+        ("[::1]80", false),
+        ("[[::1]]", false),
+        ("a[b]c", false),
+        ("u@x", false),
+        ("a/b", false),
+    ] {
+        let text = format!("GET / HTTP/1.1\r\nHost: {host}\r\n\r\n");
+        assert_eq!(parse(text.as_bytes()).is_ok(), is_valid, "{host:?}");
+    }
+}
