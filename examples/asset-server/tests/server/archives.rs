@@ -174,6 +174,16 @@ fn a_corrupt_entry_is_an_error_and_the_others_are_not() {
         assert_eq!(client.get("/a/bad").status, 500);
         assert_eq!(client.get("/a/worse").status, 500);
         assert_eq!(client.get("/a/good").body, noise(1000));
+        for (name, status) in [("bad", 500), ("worse", 500), ("good", 200)] {
+            let mut client = site.connect();
+            client.send(format!("HEAD /a/{name} HTTP/1.1\r\nHost: x\r\n\r\n"));
+            client.end_sending();
+            let answer = String::from_utf8(client.rest()).unwrap();
+            assert!(
+                answer.starts_with(&format!("HTTP/1.1 {status} ")),
+                "{answer}"
+            );
+        }
     }
 }
 
