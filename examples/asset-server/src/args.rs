@@ -34,12 +34,15 @@ pub struct Args {
     #[arg(long, value_enum, default_value_t = Backend::Auto)]
     pub backend: Backend,
 
-    /// Most connections open at a time, over all workers, 60000 at most; more are answered 503
+    /// Most connections open at a time, over all workers, 60000 at most; more are answered 503.
+    /// Lowered, with a line on standard error, where the hard limit on file descriptors is too low
     #[arg(long, value_name = "N", default_value = "10000",
           value_parser = clap::value_parser!(u64).range(1..=CONNECTIONS_MAX))]
     pub connections_max: u64,
 
-    /// Most bytes of answers in memory at a time, over all workers
+    /// Most bytes of answers in memory at a time, over all workers: unpacked entries, kept or being
+    /// sent, pages, and what is gathered before it is sent. Not in it: what each connection
+    /// receives into, listings while they are made, catalogues of archives, and the kernel's buffers
     #[arg(long, value_name = "BYTES", default_value = "268435456")]
     pub in_flight_bytes_max: NonZeroU64,
 

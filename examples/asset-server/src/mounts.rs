@@ -159,9 +159,17 @@ impl<E> ArchiveIndex<E> {
         self.entries.iter().map(|(name, entry)| (&**name, entry))
     }
 
-    /// Adds what lies directly in a folder to a listing; returns whether the folder exists (the
-    /// root always does). What the listing holds already stays.
-    pub fn list(&self, folder: &[u8], len_of: impl Fn(&E) -> u64, listing: &mut Listing) -> bool {
+    /// Adds what lies directly in a folder to a listing, at most `count_max` names of it; returns
+    /// whether the folder exists (the root always does). What the listing holds already stays.
+    ///
+    /// It takes time by the names it adds: what lies below a folder is skipped, not walked.
+    pub fn list(
+        &self,
+        folder: &[u8],
+        count_max: usize,
+        len_of: impl Fn(&E) -> u64,
+        listing: &mut Listing,
+    ) -> bool {
         let prefix = if folder.is_empty() {
             Vec::new()
         } else {
@@ -169,14 +177,28 @@ impl<E> ArchiveIndex<E> {
         };
         let first = self.entries.partition_point(|(name, _)| **name < *prefix);
         let mut exists = folder.is_empty();
-        for (name, entry) in &self.entries[first..] {
+        let mut rest = &self.entries[first..];
+        let mut count = 0;
+        while let Some((name, entry)) = rest.first() {
             let Some(below) = name.strip_prefix(prefix.as_slice()) else {
                 break;
             };
             exists = true;
+            if count == count_max {
+                break;
+            }
+            count += 1;
             match below.iter().position(|&byte| byte == b'/') {
-                Some(slash) => listing.add(&below[..slash], None),
-                None => listing.add(below, Some(len_of(entry))),
+                Some(slash) => {
+                    listing.add(&below[..slash], None);
+                    let inside = &name[..prefix.len() + slash + 1];
+                    let next = rest.partition_point(|(name, _)| name.starts_with(inside));
+                    rest = &rest[next..];
+                }
+                None => {
+                    listing.add(below, Some(len_of(entry)));
+                    rest = &rest[1..];
+                }
             }
         }
         exists

@@ -25,7 +25,7 @@ pub struct MountView<'a> {
     pub name: &'a str,
     /// What it is, for people: "folder", "archive, 978 files".
     pub kind: &'a str,
-    /// What lies at its top.
+    /// What lies at its top: all of it, or more than [`PREVIEW_MAX`] names of it.
     pub children: &'a [Child],
 }
 
@@ -45,12 +45,8 @@ pub fn index(mounts: &[MountView<'_>]) -> String {
         out.push_str("</span></h2>\n");
         let shown = &mount.children[..mount.children.len().min(PREVIEW_MAX)];
         table(&mut out, &RelPath::root(), shown);
-        let more = mount.children.len() - shown.len();
-        if more > 0 {
-            text(
-                &mut out,
-                format_args!("<p><a href=\"/a/\">{more} more</a></p>\n"),
-            );
+        if shown.len() < mount.children.len() {
+            out.push_str("<p><a href=\"/a/\">more</a></p>\n");
         }
     }
     end(out)

@@ -21,10 +21,21 @@ pub struct Resource {
     pub etag: Option<ETag>,
     /// When it was last modified, in seconds since 1970.
     pub last_modified: Option<u64>,
-    /// Whether parts of it may be asked for (not of pages made on the spot).
-    pub has_ranges: bool,
+    /// Which parts of it may be asked for.
+    pub ranges: Ranges,
     /// The `Cache-Control` field, if any.
     pub cache_control: Option<&'static str>,
+}
+
+/// Which parts of a resource a request may ask for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ranges {
+    /// None: a page made on the spot.
+    None,
+    /// One at a time; who asks for several gets the whole.
+    One,
+    /// Several at a time.
+    Many,
 }
 
 /// The bytes that follow the head.
@@ -123,13 +134,14 @@ pub fn respond(
     let validators = Validators {
         etag: resource.etag,
         last_modified,
+        modified: resource.last_modified,
     };
     match evaluate(head, &validators) {
         Verdict::Failed => return failure(head, Status::PreconditionFailed),
         Verdict::NotModified => return not_modified(head, resource, &validators),
         Verdict::Proceed => {}
     }
-    let may_select = resource.has_ranges && range_applies(head, &validators);
+    let may_select = resource.ranges != Ranges::None && range_applies(head, &validators);
     let selection = match head.single("range") {
         Single::One(value) if may_select => select(value, resource.len),
         _ => Selection::Whole,
@@ -142,6 +154,8 @@ pub fn respond(
             plan.content_range = Some(ContentRange::Unsatisfied(resource.len));
             plan.accepts_ranges = true;
         }
+        Selection::Ranges(ranges)
+            if resource.ranges == Ranges::One && ranges.as_slice().len() > 1 => {}
         Selection::Ranges(ranges) => {
             plan.status = Status::PartialContent;
             if let [range] = *ranges.as_slice() {
@@ -239,7 +253,7 @@ fn whole(head: &Head<'_>, resource: &Resource, validators: &Validators) -> Plan 
         etag: validators.etag,
         last_modified: validators.last_modified,
         cache_control: resource.cache_control,
-        accepts_ranges: resource.has_ranges,
+        accepts_ranges: resource.ranges != Ranges::None,
         retry_after_s: None,
         body,
     }

@@ -8,7 +8,7 @@ use asset_server::http::request::{
 };
 use asset_server::http::response::DateCache;
 use asset_server::http::status::Status;
-use asset_server::plan::{self, Body, Connection, Resource};
+use asset_server::plan::{self, Body, Connection, Ranges, Resource};
 use proptest::prelude::*;
 
 const LIMITS: HeadLimits = HeadLimits {
@@ -129,7 +129,7 @@ fn a_time_that_is_not_over_is_no_validator_and_not_sent() {
             content_type: "text/plain",
             etag: None,
             last_modified: Some(modified),
-            has_ranges: true,
+            ranges: Ranges::Many,
             cache_control: Some("no-cache"),
         };
         let plan = plan::respond(&head, Some(&resource), 100, &mut boundaries);
@@ -149,7 +149,7 @@ fn pages_have_no_ranges() {
         content_type: "text/html",
         etag: Some(ETag::of_content(b"hello")),
         last_modified: None,
-        has_ranges: false,
+        ranges: Ranges::None,
         cache_control: None,
     };
     let plan = plan::respond(&head, Some(&resource), 0, &mut BoundarySource::random());
@@ -259,5 +259,57 @@ proptest! {
         if let Ok(Some((_, consumed))) = parse(&buf) {
             prop_assert!(consumed <= buf.len());
         }
+    }
+}
+
+/// It is no validator, but it is later than the date all the same.
+#[test]
+fn a_time_that_is_not_over_is_still_after_an_earlier_one() {
+    let text = get(
+        "/",
+        "If-Unmodified-Since: Sun, 06 Nov 1994 08:49:37 GMT\r\n",
+    );
+    let (head, _) = parse(&text).unwrap().unwrap();
+    let since = 784_111_777;
+    let mut boundaries = BoundarySource::from_key([0; 32]);
+    for (modified, status) in [(since, 200), (since + 1, 412), (since + 99, 412)] {
+        let resource = Resource {
+            len: 5,
+            content_type: "text/plain",
+            etag: None,
+            last_modified: Some(modified),
+            ranges: Ranges::Many,
+            cache_control: None,
+        };
+        let plan = plan::respond(&head, Some(&resource), since, &mut boundaries);
+        assert_eq!(plan.status.code(), status, "{modified}");
+    }
+}
+
+#[test]
+fn a_host_is_a_name_or_an_address_and_a_port() {
+    for (host, is_valid) in [
+        ("x", true),
+        ("x:80", true),
+        ("x:", true),
+        ("", true),
+        ("a-b.c~%41!", true),
+        ("[::1]", true),
+        ("[::1]:8080", true),
+        ("[v1.x:y]", true),
+        ("x:y", false),
+        ("x:80:80", false),
+        ("::1", false),
+        ("[]", false),
+        ("[::1", false),
+        ("::1]", false),
+        ("[::1]80", false),
+        ("[[::1]]", false),
+        ("a[b]c", false),
+        ("u@x", false),
+        ("a/b", false),
+    ] {
+        let text = format!("GET / HTTP/1.1\r\nHost: {host}\r\n\r\n");
+        assert_eq!(parse(text.as_bytes()).is_ok(), is_valid, "{host:?}");
     }
 }

@@ -10,7 +10,7 @@ use asset_server::http::request::{Head, HeadLimits, HeadParser, Parsed};
 use asset_server::http::response::DateCache;
 use asset_server::mime;
 use asset_server::path::RelPath;
-use asset_server::plan::{self, Body, Plan, Resource};
+use asset_server::plan::{self, Body, Plan, Ranges, Resource};
 use asset_server::route::{Route, route};
 use http_table::{Names, data};
 
@@ -114,7 +114,7 @@ impl Site {
             content_type: mime::content_type(self.path.file_name()),
             etag: Some(ETag::of_content(content)),
             last_modified: Some(MODIFIED),
-            has_ranges: true,
+            ranges: Ranges::Many,
             cache_control: None,
         });
         let plan = plan::respond(head, resource.as_ref(), NOW, &mut self.boundaries);

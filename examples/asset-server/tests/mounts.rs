@@ -114,7 +114,7 @@ fn listings_are_the_union_with_later_mounts_first() {
     let early = ArchiveIndex::build([("m/x", 20), ("m/w", 20), ("m/sub", 5), ("m.txt", 1)]);
     let list = |folder: &[u8]| {
         let mut listing = Listing::default();
-        let exists = [&late, &early].map(|index| index.list(folder, |&len| len, &mut listing));
+        let exists = [&late, &early].map(|index| index.list(folder, 100, |&len| len, &mut listing));
         (exists, listing.into_children())
     };
     let child = |name: &str, len| Child {
@@ -144,4 +144,30 @@ fn listings_are_the_union_with_later_mounts_first() {
 
     assert_eq!(list(b"m/sub").0, [true, false]);
     assert_eq!(list(b"m/su"), ([false, false], Vec::new()));
+}
+
+/// The length of a file is asked for when it is listed: what lies deeper is not.
+#[test]
+fn a_listing_walks_over_no_more_than_it_lists() {
+    let deep = (0..1000).flat_map(|n| [(format!("a/{n}/x"), 1), (format!("b/{n}"), 1)]);
+    let top = ["a.txt", "c", "d", "e"].map(|name| (name.to_owned(), 2));
+    let index = ArchiveIndex::build(deep.chain(top));
+    let list = |folder: &[u8], count_max| {
+        let (mut listing, asked) = (Listing::default(), std::cell::Cell::new(0));
+        let len_of = |&len: &u64| {
+            asked.set(asked.get() + 1);
+            len
+        };
+        assert!(index.list(folder, count_max, len_of, &mut listing));
+        let names = listing.into_children().into_iter();
+        let names = names.map(|child| String::from_utf8(child.name).unwrap());
+        (names.collect::<Vec<_>>(), asked.get())
+    };
+    let top = ["a", "a.txt", "b", "c", "d", "e"].map(str::to_owned);
+    assert_eq!(list(b"", 100), (top.to_vec(), 4));
+    // In the order of the names below: "a.txt" goes before "a/".
+    assert_eq!(list(b"", 3), (top[..3].to_vec(), 1));
+    assert_eq!(list(b"a", usize::MAX).0.len(), 1000);
+    assert_eq!(list(b"b", 10).1, 10);
+    assert_eq!(list(b"b", 0), (Vec::new(), 0));
 }

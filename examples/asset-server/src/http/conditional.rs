@@ -13,6 +13,9 @@ pub struct Validators {
     /// When it was last modified, in seconds since 1970. Only a second that is over may stand
     /// here: within it the representation may change again, and the date would not tell.
     pub last_modified: Option<u64>,
+    /// The same whether that second is over or not: no validator, but enough to tell that the
+    /// representation was modified after a date.
+    pub modified: Option<u64>,
 }
 
 /// What the preconditions of a request say.
@@ -32,7 +35,7 @@ pub fn evaluate(head: &Head<'_>, validators: &Validators) -> Verdict {
     match matches(head, "if-match", Comparison::Strong, validators) {
         Some(true) => {}
         Some(false) => return Verdict::Failed,
-        None => match (date(head, "if-unmodified-since"), validators.last_modified) {
+        None => match (date(head, "if-unmodified-since"), validators.modified) {
             (Some(since), Some(modified)) if modified > since => return Verdict::Failed,
             _ => {}
         },

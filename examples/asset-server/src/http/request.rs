@@ -186,8 +186,9 @@ impl HeadParser {
     }
 }
 
-/// RFC 9112, 2.2: empty lines before a request are ignored.
-fn empty_lines_len(buf: &[u8]) -> usize {
+/// Returns the length of the empty lines at the start, which are no part of the request that
+/// follows (RFC 9112, 2.2).
+pub fn empty_lines_len(buf: &[u8]) -> usize {
     let mut len = 0;
     loop {
         match &buf[len..] {
@@ -307,9 +308,38 @@ fn check_host(fields: &[httparse::Header<'_>], version: Version) -> Result<(), R
         (None, _) if version == Version::Http10 => Ok(()),
         (None, _) => Err(refuse(Status::BadRequest, "no Host")),
         (Some(_), Some(_)) => Err(refuse(Status::BadRequest, "more than one Host")),
-        (Some(host), None) if host.iter().all(|&byte| is_authority_byte(byte)) => Ok(()),
+        (Some(host), None) if is_host(host) => Ok(()),
         (Some(_), None) => Err(refuse(Status::BadRequest, "malformed Host")),
     }
+}
+
+/// RFC 9110, 7.2: a name or an address, and a port if any. It may be empty.
+fn is_host(host: &[u8]) -> bool {
+    let is_name = |name: &[u8]| {
+        let mut bytes = name.iter();
+        bytes.all(|&byte| is_authority_byte(byte) && !b":[]".contains(&byte))
+    };
+    let (name, port) = match host.iter().position(|&byte| byte == b']') {
+        Some(end) => host.split_at(end + 1),
+        None => {
+            let end = host.iter().position(|&byte| byte == b':');
+            host.split_at(end.unwrap_or(host.len()))
+        }
+    };
+    let is_port = match port {
+        [] => true,
+        [b':', digits @ ..] => digits.iter().all(u8::is_ascii_digit),
+        _ => false,
+    };
+    let is_address = |name: &[u8]| {
+        let inner = name
+            .strip_prefix(b"[")
+            .and_then(|rest| rest.strip_suffix(b"]"));
+        inner.is_some_and(|inner| {
+            !inner.is_empty() && inner.split(|&byte| byte == b':').all(is_name)
+        })
+    };
+    is_port && (is_name(name) || is_address(name))
 }
 
 fn is_authority_byte(byte: u8) -> bool {
@@ -404,6 +434,6 @@ fn after_authority(target: &[u8]) -> Option<&[u8]> {
         .position(|byte| b"/?".contains(byte))
         .unwrap_or(rest.len());
     let (authority, origin) = rest.split_at(end);
-    let is_valid = !authority.is_empty() && authority.iter().all(|&byte| is_authority_byte(byte));
+    let is_valid = !authority.is_empty() && is_host(authority);
     is_valid.then_some(origin)
 }

@@ -108,6 +108,13 @@ impl Answerer {
                 Ok(content) => (plan, Some(content)),
                 Err(failure) => (failed(head, status_of(failure)), None),
             },
+            // What GET could not give, HEAD does not promise.
+            (Body::Nothing, Some(source)) if promises_body(head, &plan) => {
+                match source.open(worker).await {
+                    Ok(_) => (plan, None),
+                    Err(failure) => (failed(head, status_of(failure)), None),
+                }
+            }
             _ => (plan, None),
         }
     }
@@ -133,6 +140,12 @@ impl Answerer {
         };
         found.map_err(status_of)
     }
+}
+
+fn promises_body(head: &Head<'_>, plan: &Plan) -> bool {
+    head.method == Method::Head
+        && plan.status == Status::Ok
+        && plan.content_length.is_some_and(|len| len > 0)
 }
 
 fn status_of(failure: Failure) -> Status {

@@ -10,7 +10,7 @@ use super::answer::{After, Answerer};
 use super::watchdog::Watchdog;
 use super::wire::Wire;
 use super::worker::{OpenConnection, Worker};
-use crate::http::request::{HeadParser, Parsed};
+use crate::http::request::{HeadParser, Parsed, empty_lines_len};
 use crate::plan;
 
 /// What a connection's receive buffer begins with. It grows up to the longest head.
@@ -55,12 +55,12 @@ async fn converse(wire: &mut Wire) -> io::Result<After> {
     let mut buffer = Vec::with_capacity(RECEIVE_LEN);
     let mut is_first = true;
     loop {
+        // They are no part of a request: what has not begun cannot be late either.
+        buffer.drain(..empty_lines_len(&buffer));
         match parser.parse(&buffer) {
             Ok(Parsed::Partial) => {
-                let is_idle = buffer.is_empty();
-                if buffer.len() == buffer.capacity() {
-                    buffer.reserve(buffer.len().max(RECEIVE_LEN));
-                }
+                let is_idle = has_not_begun(&buffer);
+                make_room(&mut buffer, args.head_limits().head_len_max);
                 let gives_up = quits(&worker, is_idle, is_first);
                 let Some(received) = wire.receive(buffer, gives_up).await else {
                     return time_over(wire, &mut answerer, is_idle).await;
@@ -70,7 +70,8 @@ async fn converse(wire: &mut Wire) -> io::Result<After> {
                 if count == 0 {
                     return Ok(After::Close);
                 }
-                if is_idle && !is_first {
+                let has_begun = !has_not_begun(&buffer[empty_lines_len(&buffer)..]);
+                if is_idle && has_begun && !is_first {
                     wire.watchdog.set(Instant::now() + args.head_timeout());
                 }
             }
@@ -84,7 +85,11 @@ async fn converse(wire: &mut Wire) -> io::Result<After> {
                     After::Close | After::Linger => return Ok(after),
                 }
                 is_first = false;
-                let time = if buffer.is_empty() {
+                buffer.drain(..empty_lines_len(&buffer));
+                let time = if has_not_begun(&buffer) {
+                    if buffer.capacity() > RECEIVE_LEN {
+                        buffer.shrink_to(RECEIVE_LEN);
+                    }
                     args.idle_timeout()
                 } else {
                     args.head_timeout()
@@ -96,6 +101,19 @@ async fn converse(wire: &mut Wire) -> io::Result<After> {
                 return Ok(After::Linger);
             }
         }
+    }
+}
+
+/// Returns whether no request has begun, though half of an empty line may be there.
+fn has_not_begun(received: &[u8]) -> bool {
+    matches!(received, b"" | b"\r")
+}
+
+/// Makes room to receive more, up to a byte more than the longest head.
+fn make_room(buffer: &mut Vec<u8>, head_len_max: usize) {
+    if buffer.len() == buffer.capacity() {
+        let left = (head_len_max + 1).saturating_sub(buffer.len());
+        buffer.reserve_exact(buffer.len().max(RECEIVE_LEN).min(left.max(1)));
     }
 }
 
@@ -122,4 +140,22 @@ async fn time_over(wire: &mut Wire, answerer: &mut Answerer, is_idle: bool) -> i
     }
     answerer.send_text(wire, &plan::timed_out()).await?;
     Ok(After::Linger)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{RECEIVE_LEN, make_room};
+
+    #[test]
+    fn a_receive_buffer_grows_to_the_longest_head_and_a_byte() {
+        for head_len_max in [256, 5000, 16_384, 20_000] {
+            let mut buffer = Vec::with_capacity(RECEIVE_LEN);
+            while buffer.len() <= head_len_max {
+                make_room(&mut buffer, head_len_max);
+                assert!(buffer.capacity() > buffer.len());
+                assert!(buffer.capacity() <= RECEIVE_LEN.max(head_len_max + 1));
+                buffer.resize(buffer.capacity(), b'x');
+            }
+        }
+    }
 }

@@ -1,16 +1,19 @@
 //! Deflated entries, inflated off the I/O core.
 //!
 //! An entry that is not too long is inflated whole and kept for a while, so that many ranges of it
-//! cost one pass. A longer one is inflated as it is sent, from its beginning up to each range.
+//! cost one pass. A longer one is inflated as it is sent, from its beginning up to the range; a
+//! request for several ranges of it is answered with all of it (RFC 9110, 14.2 leaves that to the
+//! server), or a short request would cost many passes.
 
-use std::cell::RefCell;
-use std::collections::{BTreeMap, HashMap};
+use std::cell::{Cell, RefCell};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::io;
 use std::rc::Rc;
 
 use blobio::NativeFileAsyncBlobRandomReader;
 use blobio::async_reader::{AsyncEntryData, AsyncInflateReader};
-use blobio::pack::zip::Entry;
+use blobio::error::ArchiveErrorKind;
+use blobio::pack::zip::{Entry, Method};
 use bytes::Bytes;
 use corelane::sync::Notify;
 
@@ -30,6 +33,12 @@ const CHUNK_LEN: usize = 256 * 1024;
 /// An archive's number, and where the entry's header is.
 type Key = (usize, u64);
 
+/// Returns whether an entry of this length is inflated as it is sent: then each range costs a pass
+/// from its beginning, and several of them in one answer are not given.
+pub(super) fn is_streamed(worker: &Worker, entry: &Entry) -> bool {
+    entry.method() == Method::Deflated && entry.len() > WHOLE_MAX.min(worker.cache.capacity)
+}
+
 /// Makes a deflated entry's bytes ready to be sent.
 pub(super) async fn open(
     worker: &Rc<Worker>,
@@ -37,7 +46,7 @@ pub(super) async fn open(
     entry: &PackEntry,
 ) -> Result<Content, Failure> {
     let len = entry.entry.len();
-    if len <= WHOLE_MAX.min(worker.cache.capacity) {
+    if !is_streamed(worker, &entry.entry) {
         return whole(worker, pack, entry).await.map(Content::Memory);
     }
     let permit = reserve(worker, CHUNK_LEN)
@@ -63,18 +72,60 @@ async fn whole(worker: &Rc<Worker>, pack: &PackRoot, entry: &PackEntry) -> Resul
     let turn = loop {
         match worker.cache.look(key) {
             Look::There(bytes) => return Ok(bytes),
-            Look::Underway(notify) => notify.notified().await,
+            Look::Corrupt => return Err(Failure::Broken),
+            Look::Underway(attempt) => {
+                attempt.ended.notified().await;
+                // There is none where who inflated it was dropped on the way.
+                if let Some(outcome) = attempt.outcome.take() {
+                    attempt.outcome.set(Some(outcome.clone()));
+                    return outcome;
+                }
+            }
             Look::Missing => break Turn::begin(worker, key),
         }
     };
-    let len = usize::try_from(entry.entry.len()).map_err(|_| Failure::Overloaded)?;
-    let permit = reserve(worker, len).await.ok_or(Failure::Overloaded)?;
-    let inflated = worker.packs[pack.index].read_async(&entry.entry).await;
-    let bytes = inflated.map_err(|error| Failure::of(worker, &error))?;
-    let bytes = hold(bytes, permit);
-    worker.cache.put(key, bytes.clone());
-    drop(turn);
-    Ok(bytes)
+    let outcome = inflate_whole(worker, pack, entry).await;
+    match &outcome {
+        Ok(bytes) => worker.cache.put(key, bytes.clone()),
+        Err(Flaw::Lasting) => worker.cache.put_corrupt(key),
+        Err(Flaw::Passing(_)) => {}
+    }
+    let outcome = outcome.map_err(|flaw| match flaw {
+        Flaw::Lasting => Failure::Broken,
+        Flaw::Passing(failure) => failure,
+    });
+    turn.end(outcome.clone());
+    outcome
+}
+
+/// Why an entry is not inflated.
+enum Flaw {
+    /// The archive is not as it declares, and will not be.
+    Lasting,
+    /// Another try may do better.
+    Passing(Failure),
+}
+
+async fn inflate_whole(
+    worker: &Rc<Worker>,
+    pack: &PackRoot,
+    entry: &PackEntry,
+) -> Result<Bytes, Flaw> {
+    let overloaded = Flaw::Passing(Failure::Overloaded);
+    let Ok(len) = usize::try_from(entry.entry.len()) else {
+        return Err(overloaded);
+    };
+    let permit = reserve(worker, len).await.ok_or(overloaded)?;
+    match worker.packs[pack.index].read_async(&entry.entry).await {
+        Ok(bytes) => Ok(hold(bytes, permit)),
+        Err(error) => {
+            let failure = Failure::of(worker, &error);
+            Err(match error.kind() {
+                ArchiveErrorKind::Io(_) => Flaw::Passing(failure),
+                _ => Flaw::Lasting,
+            })
+        }
+    }
 }
 
 /// Inflated entries of one worker, the least recently used of which give way.
@@ -90,13 +141,25 @@ struct CacheState {
     entries: HashMap<Key, (u64, Bytes)>,
     /// By when it was used last.
     by_age: BTreeMap<u64, Key>,
-    underway: HashMap<Key, Rc<Notify>>,
+    underway: HashMap<Key, Rc<Attempt>>,
+    /// Entries that are not as their archive declares: at most as many as there are.
+    corrupt: HashSet<Key>,
+}
+
+/// An entry that somebody inflates, and who waits for it. The outcome is shared: what failed once
+/// is not tried again by each that waited, and each waits as long as one attempt takes.
+#[derive(Default)]
+struct Attempt {
+    ended: Notify,
+    outcome: Cell<Option<Result<Bytes, Failure>>>,
 }
 
 enum Look {
     There(Bytes),
-    /// Somebody inflates it: look again when told.
-    Underway(Rc<Notify>),
+    /// Somebody inflates it: wait for the outcome.
+    Underway(Rc<Attempt>),
+    /// It was tried, and cannot be.
+    Corrupt,
     Missing,
 }
 
@@ -125,10 +188,17 @@ impl Cache {
             state.by_age.insert(*age, key);
             return Look::There(bytes.clone());
         }
+        if state.corrupt.contains(&key) {
+            return Look::Corrupt;
+        }
         match state.underway.get(&key) {
-            Some(notify) => Look::Underway(Rc::clone(notify)),
+            Some(attempt) => Look::Underway(Rc::clone(attempt)),
             None => Look::Missing,
         }
+    }
+
+    fn put_corrupt(&self, key: Key) {
+        self.state.borrow_mut().corrupt.insert(key);
     }
 
     fn put(&self, key: Key, bytes: Bytes) {
@@ -151,35 +221,36 @@ impl Cache {
     }
 }
 
-/// The turn of who inflates an entry; on drop the others look again.
+/// The turn of who inflates an entry; on drop those that wait are told.
 struct Turn {
     worker: Rc<Worker>,
     key: Key,
+    attempt: Rc<Attempt>,
 }
 
 impl Turn {
     fn begin(worker: &Rc<Worker>, key: Key) -> Self {
+        let attempt = Rc::new(Attempt::default());
         let mut state = worker.cache.state.borrow_mut();
-        state.underway.insert(key, Rc::new(Notify::new()));
+        state.underway.insert(key, Rc::clone(&attempt));
         Self {
             worker: Rc::clone(worker),
             key,
+            attempt,
         }
+    }
+
+    fn end(self, outcome: Result<Bytes, Failure>) {
+        self.attempt.outcome.set(Some(outcome));
     }
 }
 
 impl Drop for Turn {
     fn drop(&mut self) {
-        let notify = self
-            .worker
-            .cache
-            .state
-            .borrow_mut()
-            .underway
-            .remove(&self.key);
-        if let Some(notify) = notify {
-            notify.notify_waiters();
-        }
+        let mut state = self.worker.cache.state.borrow_mut();
+        state.underway.remove(&self.key);
+        drop(state);
+        self.attempt.ended.notify_waiters();
     }
 }
 

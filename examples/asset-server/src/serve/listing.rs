@@ -6,16 +6,20 @@ use std::io;
 use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
 use std::rc::Rc;
+use std::sync::Arc;
 
 use super::lookup;
-use super::mounting::FolderRoot;
+use super::mounting::{FolderRoot, PackEntry};
 use super::source::Failure;
 use super::worker::Worker;
-use crate::mounts::{Listing, Source};
+use crate::mounts::{ArchiveIndex, Listing, Source};
 use crate::path::RelPath;
 
 /// Most names of one folder that are listed.
 const NAMES_MAX: usize = 100_000;
+
+/// Most names of an archive that are listed on the I/O core.
+const ON_CORE_MAX: usize = 256;
 
 /// Most links of one folder that are followed to see whether they lead to something.
 const LINKS_MAX: usize = 256;
@@ -27,24 +31,54 @@ enum Item {
     Link,
 }
 
-/// Lists a folder of one mount; returns whether it is there.
+/// Lists a folder of one mount, by its position; returns whether it is there. Of an archive it lists
+/// at most `count_max` names.
 pub(super) async fn list(
     worker: &Rc<Worker>,
-    source: &Source<FolderRoot, super::mounting::PackRoot, super::mounting::PackEntry>,
+    mount: usize,
     path: &RelPath,
+    count_max: usize,
     listing: &mut Listing,
 ) -> Result<bool, Failure> {
-    match source {
-        Source::Archive(_, index) => {
-            Ok(index.list(path.as_bytes(), |entry| entry.entry.len(), listing))
+    let failed = |error: &dyn std::fmt::Display| {
+        let name = path.as_bytes().escape_ascii();
+        Failure::of(worker, &format_args!("cannot list {name}: {error}"))
+    };
+    match &worker.site.mounts.as_slice()[mount].source {
+        Source::Archive(_, index) if index.len().min(count_max) <= ON_CORE_MAX => {
+            Ok(list_entries(index, path.as_bytes(), count_max, listing))
         }
-        Source::Folder(root) => list_folder(worker, root, path, listing)
-            .await
-            .map_err(|error| {
-                let name = path.as_bytes().escape_ascii();
-                Failure::of(worker, &format_args!("cannot list {name}: {error}"))
-            }),
+        Source::Archive(..) => {
+            let (site, folder) = (Arc::clone(&worker.site), path.as_bytes().to_vec());
+            let mut taken = std::mem::take(listing);
+            let list = move || {
+                let exists = match &site.mounts.as_slice()[mount].source {
+                    Source::Archive(_, index) => {
+                        list_entries(index, &folder, count_max, &mut taken)
+                    }
+                    Source::Folder(_) => false,
+                };
+                (exists, taken)
+            };
+            let listed = corelane::spawn_blocking(list).await;
+            let (exists, listed) = listed.map_err(|error| failed(&error))?;
+            *listing = listed;
+            Ok(exists)
+        }
+        Source::Folder(root) => {
+            let listed = list_folder(worker, root, path, listing).await;
+            listed.map_err(|error| failed(&error))
+        }
     }
+}
+
+fn list_entries(
+    index: &ArchiveIndex<PackEntry>,
+    folder: &[u8],
+    count_max: usize,
+    listing: &mut Listing,
+) -> bool {
+    index.list(folder, count_max, |entry| entry.entry.len(), listing)
 }
 
 async fn list_folder(
@@ -54,9 +88,11 @@ async fn list_folder(
     listing: &mut Listing,
 ) -> io::Result<bool> {
     let dir = &worker.folders[root.index];
-    let opened = lookup::open_beneath(dir, path, libc::O_DIRECTORY).await?;
-    let Some((folder, _)) = opened else {
-        return Ok(false);
+    let folder = match lookup::open_beneath(dir, path, libc::O_DIRECTORY).await {
+        Ok(Some((folder, _))) => folder,
+        Ok(None) => return Ok(false),
+        Err(error) if lookup::is_denied(&error) => return Ok(false),
+        Err(error) => return Err(error),
     };
     let folder = folder.as_fd().try_clone_to_owned()?;
     let items = corelane::spawn_blocking(move || read_folder(&folder)).await??;
@@ -72,13 +108,14 @@ async fn list_folder(
                 let Ok(target) = RelPath::from_name(joined) else {
                     continue;
                 };
-                let found = lookup::open_beneath(dir, &target, libc::O_PATH).await?;
-                match found {
-                    Some((_, metadata)) if metadata.is_file() => {
+                match lookup::open_beneath(dir, &target, libc::O_PATH).await {
+                    Ok(Some((_, metadata))) if metadata.is_file() => {
                         listing.add(&name, Some(metadata.len()));
                     }
-                    Some((_, metadata)) if metadata.is_dir() => listing.add(&name, None),
-                    Some(_) | None => {}
+                    Ok(Some((_, metadata))) if metadata.is_dir() => listing.add(&name, None),
+                    Ok(_) => {}
+                    Err(error) if lookup::is_denied(&error) => {}
+                    Err(error) => return Err(error),
                 }
             }
             Item::Link => {}

@@ -8,6 +8,7 @@ use std::rc::Rc;
 
 use corelane::fs::{Dir, File, Metadata, OpenOptions};
 
+use super::inflate;
 use super::mounting::{PackEntry, PackRoot, seconds};
 use super::source::{Failure, Found, Source};
 use super::worker::Worker;
@@ -15,7 +16,7 @@ use crate::etag::{ETag, FileIdentity};
 use crate::mime;
 use crate::mounts::Candidate;
 use crate::path::RelPath;
-use crate::plan::Resource;
+use crate::plan::{Ranges, Resource};
 
 /// How often a path is resolved anew because something was renamed meanwhile.
 const RESOLVE_TRIES: usize = 8;
@@ -29,11 +30,20 @@ pub(super) async fn find<'s>(
         match candidate {
             Candidate::Folder(root) => {
                 let found = find_file(&worker.folders[root.index], path).await;
-                if let Some(found) = found.map_err(|error| failure(worker, path, &error))? {
-                    return Ok(Some(found));
+                match found {
+                    Ok(Some(found)) => return Ok(Some(found)),
+                    Ok(None) => {}
+                    Err(error) if is_denied(&error) => return Ok(None),
+                    Err(error) => return Err(failure(worker, path, &error)),
                 }
             }
-            Candidate::Entry(pack, entry) => return Ok(Some(entry_found(pack, entry, path))),
+            Candidate::Entry(pack, entry) => {
+                // Asked before anything is answered: the entity tags are the catalogue's.
+                return match pack.is_unchanged(worker).await {
+                    true => Ok(Some(entry_found(worker, pack, entry, path))),
+                    false => Err(Failure::Overloaded),
+                };
+            }
         }
     }
     Ok(None)
@@ -91,28 +101,39 @@ async fn find_file(dir: &Dir, path: &RelPath) -> io::Result<Option<Found<'static
         content_type: mime::content_type(path.file_name()),
         etag: Some(ETag::of_file(&identity)),
         last_modified: seconds(metadata.mtime_ns()),
-        has_ranges: true,
+        ranges: Ranges::Many,
         cache_control: None,
     };
     let source = Source::File(file.into());
     Ok(Some(Found { resource, source }))
 }
 
-fn entry_found<'s>(pack: &'s PackRoot, entry: &'s PackEntry, path: &RelPath) -> Found<'s> {
+fn entry_found<'s>(
+    worker: &Worker,
+    pack: &'s PackRoot,
+    entry: &'s PackEntry,
+    path: &RelPath,
+) -> Found<'s> {
+    let ranges = if inflate::is_streamed(worker, &entry.entry) {
+        Ranges::One
+    } else {
+        Ranges::Many
+    };
     Found {
         resource: Resource {
             len: entry.entry.len(),
             content_type: mime::content_type(path.file_name()),
             etag: Some(entry.etag),
             last_modified: pack.modified,
-            has_ranges: true,
+            ranges,
             cache_control: None,
         },
         source: Source::Entry(pack, entry),
     }
 }
 
-/// `EXDEV` is a link that leads out. What may not be read is not there, as far as anybody is told.
+/// What is not there, so that an earlier mount may have it. `EXDEV` and `ELOOP` are links that lead
+/// out or nowhere: they name nothing in this mount, and shadow nothing.
 fn is_absent(error: &io::Error) -> bool {
     matches!(
         error.raw_os_error(),
@@ -121,14 +142,18 @@ fn is_absent(error: &io::Error) -> bool {
                 | libc::ENOTDIR
                 | libc::ELOOP
                 | libc::EXDEV
-                | libc::EACCES
-                | libc::EPERM
                 | libc::ENAMETOOLONG
                 | libc::ENXIO
                 | libc::ENODEV
                 | libc::EINVAL
         )
     )
+}
+
+/// What may not be read is not there, as far as anybody is told, but it shadows: permissions that
+/// were taken away must not bring back what an earlier mount has under that name.
+pub(super) fn is_denied(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::PermissionDenied
 }
 
 /// Something was renamed while a `..` was resolved, or a signal came.

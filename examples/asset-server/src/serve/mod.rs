@@ -6,6 +6,7 @@
 
 mod answer;
 mod connection;
+mod descriptors;
 mod held;
 mod inflate;
 mod listing;
@@ -18,8 +19,8 @@ mod wire;
 mod worker;
 
 use std::fmt;
-use std::io;
-use std::net::{SocketAddr, TcpListener as StdListener};
+use std::io::{self, Write as _};
+use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::sync::{Arc, OnceLock};
 use std::thread;
@@ -28,6 +29,7 @@ use std::time::{Duration, Instant};
 use corelane::sync::oneshot;
 use corelane::{BackendChoice, Config, Executor, JoinHandle, Placement, RemoteSpawner};
 use futures_util::future::{self, Either};
+use socket2::{Domain, Socket, Type};
 
 use crate::args::{Args, Backend};
 use crate::limits::Limit;
@@ -45,12 +47,17 @@ const BYTES_BATCH: u64 = 1 << 20;
 /// How long the workers' own end may take once every connection is done.
 const END_MAX: Duration = Duration::from_secs(1);
 
+/// Listings that are made at a time, over all workers; more are answered 503. Each takes memory for
+/// as many names as a folder has, and one of the threads for blocking work.
+const LISTINGS_MAX: u64 = 8;
+
 /// What all workers share.
 struct Site {
     args: Args,
     mounts: SiteMounts,
     connections: Arc<Limit>,
     in_flight: Arc<Limit>,
+    listings: Arc<Limit>,
     metrics: Vec<WorkerMetrics>,
     /// Set when all workers have started.
     spawners: OnceLock<Vec<RemoteSpawner>>,
@@ -91,6 +98,7 @@ impl Server {
         let mounts = mounting::open(&args.roots)?;
         check_free(args.listen).map_err(|error| cannot_listen(args.listen, &error))?;
         let executor = start_executor(args)?;
+        let (args, lowered) = fit_descriptors(args, executor.workers(), &mounts)?;
         let site = Arc::new(Site::new(args.clone(), mounts, executor.workers()));
         let mut server = Self {
             executor,
@@ -105,6 +113,10 @@ impl Server {
         let spawners = (0..server.executor.workers()).map(|index| server.executor.spawner(index));
         // Nobody else sets it.
         let _ = site.spawners.set(spawners.collect());
+        if let Some(line) = lowered {
+            // Nobody is left to tell if standard error is gone.
+            let _ = writeln!(io::stderr(), "asset-server: {line}");
+        }
         Ok(server)
     }
 
@@ -202,6 +214,7 @@ impl Site {
         Self {
             connections: Limit::new(args.connections_max, workers, 0),
             in_flight: Limit::new(args.in_flight_bytes_max.get(), workers, BYTES_BATCH),
+            listings: Limit::new(LISTINGS_MAX, workers, 0),
             metrics: (0..workers).map(|_| WorkerMetrics::default()).collect(),
             spawners: OnceLock::new(),
             args,
@@ -210,12 +223,42 @@ impl Site {
     }
 }
 
+/// Lowers the limit on connections to what the descriptors allow; the line, if any, says so.
+fn fit_descriptors(
+    args: &Args,
+    workers: usize,
+    mounts: &SiteMounts,
+) -> Result<(Args, Option<String>), String> {
+    let count = |count: usize| u64::try_from(count).expect("a length");
+    let descriptors = descriptors::raise_limit();
+    let (workers, mounts) = (count(workers), count(mounts.as_slice().len()));
+    let enough_for =
+        descriptors::connections(descriptors, workers, mounts, count(worker::REFUSING_MAX));
+    if enough_for == 0 {
+        return Err(format!(
+            "{descriptors} file descriptors are too few for {workers} workers: raise `ulimit -n`"
+        ));
+    }
+    let mut args = args.clone();
+    if args.connections_max <= enough_for {
+        return Ok((args, None));
+    }
+    args.connections_max = enough_for;
+    let line = format!(
+        "{descriptors} file descriptors are enough for {enough_for} connections: that is the limit"
+    );
+    Ok((args, Some(line)))
+}
+
 /// Fails where somebody listens already: listeners that share their port would not notice.
 fn check_free(addr: SocketAddr) -> io::Result<()> {
     if addr.port() == 0 {
         return Ok(());
     }
-    StdListener::bind(addr).map(drop)
+    // Bound and not listened on: nobody can connect to it meanwhile.
+    let socket = Socket::new(Domain::for_address(addr), Type::STREAM, None)?;
+    socket.set_reuse_address(true)?;
+    socket.bind(&addr.into())
 }
 
 fn cannot_listen(addr: SocketAddr, error: &io::Error) -> String {

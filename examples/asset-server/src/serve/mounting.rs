@@ -1,14 +1,17 @@
 //! Opens what is to be served, once, before anything is answered.
 
+use std::cell::Cell;
 use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
+use std::time::{Duration, Instant};
 
 use blobio::pack::zip::{Archive, Entry, Extent, Method};
 use blobio::{NativeFileAsyncBlobRandomReader, NativeFileBlobRandomReader};
 
+use super::worker::Worker;
 use crate::etag::{ETag, EntryIdentity, FileIdentity};
 use crate::mounts::{ArchiveIndex, Mount, Mounts, Source};
 
@@ -17,6 +20,17 @@ pub(super) type SiteMounts = Mounts<FolderRoot, PackRoot, PackEntry>;
 
 /// An archive as a worker reads it, on its own ring.
 pub(super) type WorkerPack = Archive<NativeFileAsyncBlobRandomReader>;
+
+/// How often each worker looks whether an archive is still the one it has the catalogue of.
+const CHECK_INTERVAL: Duration = Duration::from_secs(1);
+
+/// What a worker knows of whether an archive was changed in place. Its catalogue and its entity
+/// tags are those of the start: from then on it cannot be served.
+#[derive(Debug, Default)]
+pub(super) struct PackCheck {
+    last: Cell<Option<Instant>>,
+    is_changed: Cell<bool>,
+}
 
 /// A folder. Each worker has it open under its number.
 #[derive(Debug)]
@@ -33,6 +47,8 @@ pub(super) struct PackRoot {
     /// Its catalogue, read once; each worker reads the rest by itself.
     archive: Archive<NativeFileBlobRandomReader>,
     file: File,
+    /// What it was when its catalogue was read.
+    identity: FileIdentity,
     /// When the archive was modified, in seconds since 1970. It stands for its entries as well:
     /// their own dates have no time zone.
     pub(super) modified: Option<u64>,
@@ -43,6 +59,36 @@ impl PackRoot {
     pub(super) fn on_worker(&self) -> io::Result<WorkerPack> {
         let file = corelane::fs::File::from_std(self.file.try_clone()?);
         Ok(self.archive.on(file.into()))
+    }
+
+    /// Returns whether the archive is still what it was, looking at most once in
+    /// [`CHECK_INTERVAL`], and complains the first time that it is not.
+    ///
+    /// Its length and its modification time tell. That its inode was changed does not: it is when
+    /// a new archive is moved to its path, and then the one that is open is whole and goes on
+    /// being served.
+    pub(super) async fn is_unchanged(&self, worker: &Worker) -> bool {
+        let check = &worker.pack_checks[self.index];
+        let now = Instant::now();
+        let is_due = |last| now.duration_since(last) >= CHECK_INTERVAL;
+        if !check.is_changed.get() && check.last.get().is_none_or(is_due) {
+            // Set before it is waited for: one look is enough.
+            check.last.set(Some(now));
+            let looked = worker.packs[self.index].blob().file().statx().await;
+            // What cannot be looked at cannot be read either, and that is told then.
+            let is_other = looked.is_ok_and(|metadata| {
+                metadata.len() != self.identity.size
+                    || metadata.mtime_ns() != self.identity.mtime_ns
+            });
+            if is_other && !check.is_changed.replace(true) {
+                worker.cache.clear();
+                let name = self.path.display();
+                worker.complain(&format!(
+                    "{name} was changed in place, and is not served until a restart"
+                ));
+            }
+        }
+        !check.is_changed.get()
     }
 }
 
@@ -131,6 +177,7 @@ fn open_pack(
         path: root.to_owned(),
         archive,
         file,
+        identity,
         modified: seconds(identity.mtime_ns),
     };
     Ok((pack, entries))

@@ -9,11 +9,12 @@ use super::listing;
 use super::source::{Failure, Found, Source};
 use super::worker::Worker;
 use crate::etag::ETag;
+use crate::limits::Permit;
 use crate::metrics::{self, Gauge, WorkerSeries};
 use crate::mounts::{self, Child, Listing};
 use crate::page::{self, MountView};
 use crate::path::RelPath;
-use crate::plan::Resource;
+use crate::plan::{Ranges, Resource};
 
 const NO_STORE: Option<&str> = Some("no-store");
 
@@ -26,14 +27,17 @@ pub(super) fn health() -> Found<'static> {
 /// `/`
 pub(super) async fn index(worker: &Rc<Worker>) -> Result<Found<'static>, Failure> {
     let mounts = worker.site.mounts.as_slice();
+    let permit = listing_permit(worker)?;
     let mut listings: Vec<(String, Vec<Child>)> = Vec::with_capacity(mounts.len());
-    for mount in mounts {
+    for (position, mount) in mounts.iter().enumerate() {
         let kind = match &mount.source {
             mounts::Source::Folder(_) => "folder".to_owned(),
             mounts::Source::Archive(_, index) => format!("archive, {} files", index.len()),
         };
         let mut listing = Listing::default();
-        listing::list(worker, &mount.source, &RelPath::root(), &mut listing).await?;
+        // One more, to know whether there are more.
+        let count_max = page::PREVIEW_MAX + 1;
+        listing::list(worker, position, &RelPath::root(), count_max, &mut listing).await?;
         listings.push((kind, listing.into_children()));
     }
     let views: Vec<_> = mounts
@@ -45,7 +49,9 @@ pub(super) async fn index(worker: &Rc<Worker>) -> Result<Found<'static>, Failure
             children,
         })
         .collect();
-    html(worker, page::index(&views)).await
+    let text = page::index(&views);
+    drop(permit);
+    html(worker, text).await
 }
 
 /// A folder, if any mount has it.
@@ -54,16 +60,23 @@ pub(super) async fn folder(
     path: &RelPath,
     query: Option<&[u8]>,
 ) -> Result<Option<Found<'static>>, Failure> {
+    let permit = listing_permit(worker)?;
     let mut listing = Listing::default();
     let mut exists = false;
-    for mount in worker.site.mounts.as_slice().iter().rev() {
-        exists |= listing::list(worker, &mount.source, path, &mut listing).await?;
+    for mount in (0..worker.site.mounts.as_slice().len()).rev() {
+        exists |= listing::list(worker, mount, path, usize::MAX, &mut listing).await?;
     }
     if !exists {
         return Ok(None);
     }
     let text = page::folder(path, &listing.into_children(), page::page_of_query(query));
+    drop(permit);
     html(worker, text).await.map(Some)
+}
+
+fn listing_permit(worker: &Rc<Worker>) -> Result<Permit, Failure> {
+    let permit = worker.site.listings.try_take(worker.index, 1);
+    permit.ok_or(Failure::Overloaded)
 }
 
 /// `/metrics`
@@ -190,7 +203,7 @@ fn found(
             content_type,
             etag: Some(ETag::of_content(&bytes)),
             last_modified: None,
-            has_ranges: false,
+            ranges: Ranges::None,
             cache_control,
         },
         source: Source::Memory(bytes),

@@ -60,7 +60,7 @@ pub(super) enum Content {
 /// Why something that is there cannot be sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Failure {
-    /// Not now: memory or descriptors are short.
+    /// Not now: memory or descriptors are short, or an archive was changed and is not read anew.
     Overloaded,
     /// It cannot be read.
     Broken,
@@ -136,8 +136,9 @@ impl Content {
                 wire.send_bytes(part).await
             }
             Self::Stream(stream) => {
-                stream.seek(range).await?;
-                while let Some(chunk) = stream.next().await? {
+                // Inflating up to the range may take as long as sending a piece, not more.
+                wire.bound(stream.seek(range)).await?;
+                while let Some(chunk) = wire.bound(stream.next()).await? {
                     stream.reuse(wire.send(chunk).await?);
                 }
                 Ok(())

@@ -89,6 +89,16 @@ impl Wire {
         Ok(())
     }
 
+    /// Waits for what is to be sent, as long as a piece may take.
+    pub(super) async fn bound<T>(
+        &mut self,
+        making: impl Future<Output = io::Result<T>>,
+    ) -> io::Result<T> {
+        self.rearm();
+        let made = self.watchdog.bound(making).await;
+        made.ok_or(io::ErrorKind::TimedOut)?
+    }
+
     /// Ends the sending side, and discards what the client still sends until it ends its own or
     /// a bound is reached: closing at once could reset the connection under the answer.
     pub(super) async fn linger(mut self) {

@@ -17,7 +17,7 @@ use corelane::sync::{Notify, oneshot};
 use corelane::time::{sleep, timeout};
 
 use super::inflate::Cache;
-use super::mounting::{WorkerPack, cannot_serve};
+use super::mounting::{PackCheck, WorkerPack, cannot_serve};
 use super::{Site, cannot_listen, connection};
 use crate::http::multipart::BoundarySource;
 use crate::http::response::DateCache;
@@ -34,7 +34,7 @@ const EXHAUSTED_PAUSE: Duration = Duration::from_millis(50);
 const BACKLOG_WAIT: Duration = Duration::from_millis(1);
 
 /// Connections beyond the limit that are being told so at a time; more are just closed.
-const REFUSING_MAX: usize = 64;
+pub(super) const REFUSING_MAX: usize = 64;
 
 /// Buffers for answers that are kept for the next ones, and the largest that is.
 const BUFFERS_MAX: usize = 64;
@@ -51,6 +51,8 @@ pub(super) struct Worker {
     pub(super) folders: Vec<Dir>,
     /// By [`PackRoot::index`](super::mounting::PackRoot).
     pub(super) packs: Vec<Rc<WorkerPack>>,
+    /// By the same number.
+    pub(super) pack_checks: Vec<PackCheck>,
     pub(super) cache: Cache,
     pub(super) boundaries: RefCell<BoundarySource>,
     date: RefCell<DateCache>,
@@ -114,6 +116,7 @@ impl Worker {
         let worker = Self {
             index,
             folders,
+            pack_checks: packs.iter().map(|_| PackCheck::default()).collect(),
             packs,
             cache: Cache::new(cache_len),
             boundaries: RefCell::new(BoundarySource::random()),

@@ -39,7 +39,7 @@ fn the_index_links_to_what_there_is() {
 fn health_and_metrics_are_for_the_moment_only() {
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join("x"), "123").unwrap();
-    let site = Site::start("", &[folder.path()]);
+    let site = Site::start("--connections-max 77", &[folder.path()]);
     assert_eq!(site.get("/a/x").status, 200);
     let health = site.get("/healthz");
     assert_eq!(
@@ -50,7 +50,7 @@ fn health_and_metrics_are_for_the_moment_only() {
     for answer in [&health, &metrics] {
         assert_eq!(answer.field("cache-control"), Some("no-store"));
     }
-    assert_eq!(site.metric("connections_max "), 10_000);
+    assert_eq!(site.metric("connections_max "), 77);
     assert!(
         site.metric("responses_total{worker=\"0\",code=\"200\"}")
             + site.metric("responses_total{worker=\"1\",code=\"200\"}")
@@ -58,4 +58,64 @@ fn health_and_metrics_are_for_the_moment_only() {
     );
     assert!(site.metric("executor_completions_total{") > 0);
     assert_eq!(site.metric("requests_in_flight{"), 1, "this one");
+}
+
+/// Each listing takes memory and a thread for the blocking read.
+#[test]
+fn only_so_many_listings_are_made_at_a_time() {
+    let folder = tempfile::tempdir().unwrap();
+    for index in 0..3000 {
+        fs::write(folder.path().join(format!("f{index}")), "").unwrap();
+    }
+    let site = Site::start("", &[folder.path()]);
+    let ask = || {
+        let mut client = site.connect();
+        client.send("GET /a/ HTTP/1.1\r\nHost: x\r\n\r\n");
+        client
+    };
+    let asked: Vec<_> = (0..100).map(|_| ask()).collect();
+    let answers: Vec<_> = asked
+        .into_iter()
+        .map(|mut client| client.answer())
+        .collect();
+    let count = |status| {
+        answers
+            .iter()
+            .filter(|answer| answer.status == status)
+            .count()
+    };
+    assert!(
+        count(200) > 0 && count(503) > 0,
+        "{}, {}",
+        count(200),
+        count(503)
+    );
+    assert_eq!(count(200) + count(503), 100);
+    for _ in 0..20 {
+        assert_eq!(site.get("/a/").status, 200, "a permit is lost");
+        assert_eq!(site.get("/a/none/").status, 404, "a permit is lost");
+    }
+}
+
+#[test]
+fn a_large_archive_is_listed_on_every_page() {
+    let folder = tempfile::tempdir().unwrap();
+    let names = (0..1200).map(|index| (format!("f{index:04}"), Vec::new()));
+    let path = super::archives::pack(folder.path(), "a.pk3", &names.collect::<Vec<_>>());
+    let site = Site::start("", &[&path]);
+    for (page, first, count) in [(1, "f0000", 500), (2, "f0500", 500), (3, "f1000", 200)] {
+        let listing = site.get(&format!("/a/?page={page}"));
+        let text = String::from_utf8(listing.body).unwrap();
+        assert_eq!(text.matches("<tr>").count(), count, "{page}");
+        assert!(
+            text.contains(first) && text.contains("1200 names"),
+            "{page}"
+        );
+    }
+    let index = String::from_utf8(site.get("/").body).unwrap();
+    assert_eq!(index.matches("<tr>").count(), 50);
+    assert!(
+        index.contains("1200 files") && index.contains(">more<"),
+        "{index}"
+    );
 }

@@ -82,6 +82,87 @@ fn signals_end_it_with_zero_after_what_is_being_sent() {
     }
 }
 
+/// Without the limit being fitted, the clients past the last descriptor would wait for ever.
+#[test]
+fn few_descriptors_lower_the_limit_on_connections_and_more_are_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("x"), "text").unwrap();
+    let limited = "ulimit -n 400 && exec \"$0\" --listen 127.0.0.1:0 --workers 1 \"$1\"";
+    let mut child = Command::new("sh")
+        .args(["-c", limited, PROGRAM])
+        .arg(folder.path())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut line = String::new();
+    let mut stdout = BufReader::new(child.stdout.take().unwrap());
+    stdout.read_line(&mut line).unwrap();
+    let addr = line.trim().strip_prefix("listening on http://").unwrap();
+    let addr = addr.parse().unwrap();
+    let mut said = String::new();
+    let mut stderr = BufReader::new(child.stderr.take().unwrap());
+    stderr.read_line(&mut said).unwrap();
+    let mut running = Running { child, addr };
+    let limit = said
+        .split_whitespace()
+        .find_map(|word| word.parse::<usize>().ok().filter(|&count| count < 400))
+        .unwrap();
+    assert!(said.contains("connections") && limit > 100, "{said}");
+    let mut open: Vec<_> = (0..limit).map(|_| Client::connect(addr)).collect();
+    for client in &mut open {
+        assert_eq!(client.get("/a/x").status, 200);
+    }
+    for _ in 0..20 {
+        assert_eq!(Client::connect(addr).answer().status, 503);
+    }
+    drop(open);
+    running.signal("TERM");
+    assert_eq!(running.exit_code(), Some(0));
+}
+
+/// As somebody whom permissions bind, which the superuser is not.
+#[test]
+fn what_may_not_be_read_shadows_all_the_same() {
+    use std::os::unix::fs::PermissionsExt as _;
+    use std::os::unix::process::CommandExt as _;
+
+    let folder = tempfile::tempdir().unwrap();
+    let set = |path: &Path, mode| {
+        fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+    };
+    set(folder.path(), 0o755);
+    let [early, late] = ["early", "late"].map(|name| folder.path().join(name));
+    for (root, text) in [(&early, "early"), (&late, "late")] {
+        fs::create_dir(root).unwrap();
+        fs::write(root.join("x"), text).unwrap();
+        fs::write(root.join("y"), text).unwrap();
+    }
+    set(&late.join("x"), 0);
+    let mut command = Command::new(PROGRAM);
+    if fs::File::open(late.join("x")).is_ok() {
+        command.uid(65_534);
+    }
+    let mut child = command
+        .args(["--listen", "127.0.0.1:0"])
+        .args([&early, &late])
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut line = String::new();
+    BufReader::new(child.stdout.take().unwrap())
+        .read_line(&mut line)
+        .unwrap();
+    let addr = line.trim().strip_prefix("listening on http://").unwrap();
+    let running = Running {
+        addr: addr.parse().unwrap(),
+        child,
+    };
+    let mut client = Client::connect(running.addr);
+    assert_eq!(client.get("/a/x").status, 404);
+    assert_eq!(client.get("/a/y").body, b"late");
+}
+
 #[test]
 fn a_second_signal_cuts_short_what_is_being_sent() {
     let folder = tempfile::tempdir().unwrap();

@@ -139,3 +139,18 @@ fn a_client_that_ends_its_side_gets_its_answers() {
     }
     assert!(client.rest().is_empty());
 }
+
+#[test]
+fn empty_lines_between_requests_begin_none() {
+    let folder = tempfile::tempdir().unwrap();
+    let site = Site::start("--head-timeout 1 --idle-timeout 3", &[folder.path()]);
+    let mut client = site.connect();
+    for line in ["\r\n", "\n", "\n\r\n\r\n"] {
+        assert_eq!(client.get("/healthz").status, 200);
+        client.send(line);
+        thread::sleep(Duration::from_millis(1500));
+    }
+    assert_eq!(client.get("/healthz").status, 200);
+    client.send("\r\n");
+    assert!(client.rest().is_empty(), "closed without a word");
+}

@@ -66,13 +66,17 @@ impl Drop for Site {
     }
 }
 
-/// Starts a server on two workers and a free port.
+/// Starts a server on two workers, unless the line says otherwise, and a free port.
 pub(crate) fn start(line: &str, roots: &[&Path]) -> Result<Server, StartError> {
     let drain = match line.contains("--drain-timeout") {
         true => "",
         false => "--drain-timeout 1",
     };
-    let options = format!("asset-server --listen 127.0.0.1:0 --workers 2 {drain} {line}");
+    let workers = match line.contains("--workers") {
+        true => "",
+        false => "--workers 2",
+    };
+    let options = format!("asset-server --listen 127.0.0.1:0 {workers} {drain} {line}");
     let mut args = Args::from_command_line(options.split_whitespace()).unwrap();
     args.roots = roots.iter().map(|&root| root.to_owned()).collect();
     Server::start(&args)
