@@ -49,6 +49,8 @@ pub struct WorkerMetrics {
     pub connections_open: Counter,
     /// Requests being answered now.
     pub requests_in_flight: Counter,
+    /// Answers that ended before their last byte; they are not among those by status.
+    pub responses_aborted: Counter,
     /// Bytes sent, heads included.
     pub bytes_sent: Counter,
     /// Bytes received.
@@ -163,7 +165,7 @@ fn own_series(out: &mut String, workers: &[impl AsRef<WorkerMetrics>]) {
         &'static str,
         fn(&WorkerMetrics) -> &Counter,
     );
-    const SERIES: [Series; 5] = [
+    const SERIES: [Series; 6] = [
         (
             "connections_accepted_total",
             "counter",
@@ -178,6 +180,12 @@ fn own_series(out: &mut String, workers: &[impl AsRef<WorkerMetrics>]) {
             "gauge",
             "Requests being answered.",
             |m| &m.requests_in_flight,
+        ),
+        (
+            "responses_aborted_total",
+            "counter",
+            "Answers that ended before their last byte.",
+            |m| &m.responses_aborted,
         ),
         (
             "sent_bytes_total",

@@ -163,8 +163,16 @@ fn failed(head: &Head<'_>, status: Status) -> Plan {
     plan
 }
 
-/// Sends what a plan says.
+/// Sends what a plan says, and counts it where it cannot.
 async fn carry_out(wire: &mut Wire, plan: &Plan, content: Option<Content>) -> io::Result<()> {
+    let sent = send_all(wire, plan, content).await;
+    if sent.is_err() {
+        wire.worker.metrics().responses_aborted.add(1);
+    }
+    sent
+}
+
+async fn send_all(wire: &mut Wire, plan: &Plan, content: Option<Content>) -> io::Result<()> {
     let worker = Rc::clone(&wire.worker);
     let mut out = worker.take_buffer();
     worker.with_date(|date| plan.write_head(date, &mut out));

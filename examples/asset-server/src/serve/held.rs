@@ -8,7 +8,8 @@ use bytes::Bytes;
 use super::worker::Worker;
 use crate::limits::Permit;
 
-/// How long an answer waits for memory before it becomes a 503, once it asks for it.
+/// How long an answer waits for memory before it becomes a 503; those that wait for the same entry
+/// share the wait.
 const WAIT_MAX: Duration = Duration::from_secs(2);
 const PAUSE_MIN: Duration = Duration::from_millis(1);
 const PAUSE_MAX: Duration = Duration::from_millis(50);

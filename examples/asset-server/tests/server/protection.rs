@@ -89,6 +89,7 @@ fn a_client_that_takes_nothing_is_dropped() {
     wait_until("it is never dropped", || {
         site.metric("requests_in_flight{") == 1
     });
+    assert_eq!(site.metric("responses_aborted_total{"), 1);
 }
 
 #[test]
