@@ -12,6 +12,8 @@
 use std::ptr::NonNull;
 use std::sync::atomic::Ordering::{AcqRel, Relaxed, Release, SeqCst};
 
+use crossbeam_utils::CachePadded;
+
 use super::shim::{AtomicU32, AtomicUsize, fence};
 use super::stack::{Chain, Link, Pushed, Stack};
 
@@ -32,10 +34,11 @@ const KICKED: u32 = 2;
 /// `PARKED -> KICKED` by one notifier in [`notify`](Self::notify), anything `-> RUNNING` by the
 /// owner in [`unpark`](Self::unpark).
 #[derive(Debug)]
-#[repr(align(128))]
 pub(crate) struct WakeBlock {
-    wakes: Stack,
-    park: AtomicU32,
+    /// Written by every thread that wakes.
+    wakes: CachePadded<Stack>,
+    /// Written by the owner, and by who kicks it; apart from the list, which others push to.
+    park: CachePadded<AtomicU32>,
     /// Kicks sent to the owners of this block, ever.
     kicks_sent: AtomicUsize,
     /// Completed tasks whose entry in a queue has not been taken yet. Owner only.
@@ -149,8 +152,8 @@ impl WakeBlock {
 
     fn new() -> Self {
         Self {
-            wakes: Stack::new(),
-            park: AtomicU32::new(RUNNING),
+            wakes: CachePadded::new(Stack::new()),
+            park: CachePadded::new(AtomicU32::new(RUNNING)),
             kicks_sent: AtomicUsize::new(0),
             owed: AtomicUsize::new(0),
             kicker: Kicker::new(),
