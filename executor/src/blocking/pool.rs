@@ -205,6 +205,8 @@ impl Shared {
             // Refused when a cpuset has changed since: the work still runs, on shared cores.
             let _ = affinity::restrict_thread(&self.limits.cores);
         }
+        // A job that becomes ready does not take the core from a worker in the middle of its turn.
+        let _ = affinity::batch_thread();
         while let Some(job) = self.next_job() {
             wake_granted(&self.state);
             if let Err(panic) = catch_unwind(AssertUnwindSafe(job)) {

@@ -66,6 +66,18 @@ pub(crate) fn restrict_thread(cores: &[usize]) -> io::Result<()> {
     }
 }
 
+/// Lets the calling thread preempt no other when it becomes ready (`SCHED_BATCH`, sched(7)).
+pub(crate) fn batch_thread() -> io::Result<()> {
+    let param = libc::sched_param { sched_priority: 0 };
+    // SAFETY: `param` is a local that is only read; thread 0 is the caller.
+    let result = unsafe { libc::sched_setscheduler(0, libc::SCHED_BATCH, &raw const param) };
+    if result == 0 {
+        Ok(())
+    } else {
+        Err(io::Error::last_os_error())
+    }
+}
+
 /// Builds a fixed-size set of `cores`; `None` when one of them lies behind its 1,024 bits.
 pub(crate) fn cpu_set(cores: &[usize]) -> Option<libc::cpu_set_t> {
     // SAFETY: an all-zero cpu_set_t is the empty set.
