@@ -50,7 +50,7 @@ impl Driver {
             return self.complete_control(cqe);
         };
         let Some(slot) = self.slab.get_mut(key) else {
-            // Counted and reported in the statistics: no operation has this key.
+            // No operation has this key, which only a bug could bring about.
             self.counters.unknown += 1;
             debug_assert!(
                 false,

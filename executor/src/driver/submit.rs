@@ -6,7 +6,7 @@
 //! [`push`] discharges the contract of [`Ring::push`] for all of the crate: an operation's
 //! request points only into its slot's memory ([`Kind`](crate::op::Kind)), and the slab frees a
 //! slot that was submitted only after its last completion ([`Lifecycle`]); if that never
-//! comes, the slab is leaked (`Driver::close`). Control submissions have no pointer, and the
+//! comes, the slot is leaked (`Driver::close`, and the driver's drop). Control submissions have no pointer, and the
 //! eventfd they poll outlives the driver.
 #![allow(unsafe_code, reason = "the call of Ring::push")]
 
@@ -23,7 +23,9 @@ use crate::ring::{Ring, Sqe, Wait};
 /// Gives a submission to the ring; `false` when the ring is full.
 #[inline]
 pub(super) fn push(ring: &mut Ring, sqe: &Sqe) -> bool {
-    // SAFETY: see the module's safety paragraph.
+    // SAFETY: pointers: an operation's point into its slot's memory (`Kind`), which the slab keeps
+    // where it is until the last completion, or for ever (`leak_in_flight`); a control submission
+    // has none. Descriptors: the memory of an operation holds its own; the kick's is never closed.
     unsafe { ring.push(sqe) }
 }
 
