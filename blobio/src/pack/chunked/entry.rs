@@ -57,6 +57,10 @@ impl ContentHash {
 }
 
 impl Entry {
+    pub(super) fn shared_path(&self) -> Arc<str> {
+        Arc::clone(&self.path)
+    }
+
     pub(super) fn new(path: &str, content: Content) -> Self {
         Self {
             path: path.into(),
@@ -126,6 +130,10 @@ impl Content {
 
     pub(super) fn hash_ref(&self) -> &[u8; 32] {
         &self.hash.0
+    }
+
+    pub(super) fn is_same(&self, other: &Self) -> bool {
+        (self.hash, self.len, self.layout) == (other.hash, other.len, other.layout)
     }
 
     pub(super) fn layout(&self) -> Layout {

@@ -18,6 +18,7 @@ pub(super) enum PageKind {
 /// A page whose form has been checked; what its values say has not.
 pub(super) struct Page {
     bytes: Box<[u8]>,
+    position: u64,
     level: u8,
     count: usize,
 }
@@ -61,6 +62,7 @@ impl Page {
         }
         let page = Self {
             bytes: bytes.into(),
+            position,
             level,
             count: count.into(),
         };
@@ -117,16 +119,16 @@ impl Page {
         Ok(())
     }
 
+    pub(super) fn position(&self) -> u64 {
+        self.position
+    }
+
     pub(super) fn level(&self) -> u8 {
         self.level
     }
 
     pub(super) fn count(&self) -> usize {
         self.count
-    }
-
-    pub(super) fn len(&self) -> usize {
-        self.bytes.len()
     }
 
     fn offset(&self, index: usize) -> usize {

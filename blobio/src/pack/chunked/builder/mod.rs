@@ -13,3 +13,9 @@ mod writer;
 pub use file::PackBuilder;
 pub use options::{BuildOptions, Compression};
 pub use writer::{PackOutput, PackWriter, Progress, Summary};
+
+/// A table page of one row, for tests of what reads pages.
+#[cfg(test)]
+pub(super) fn table_page(position: u64, row: &[u8; 24]) -> Vec<u8> {
+    tree::encode_page(super::page::PageKind::Table, 0, 1, 0, position, row)
+}
