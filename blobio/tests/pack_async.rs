@@ -19,7 +19,7 @@ use blobio::traits::OwnedRead;
 use blobio::{BlobMetadataAsync, MemoryBlob, RandomReadBlob, RandomReadBlobAsync};
 use futures_executor::block_on;
 
-use util::packs::{Memory, open, options, pack_of, text};
+use util::packs::{Memory, index, open, options, pack_of, text};
 use util::{content, take_init};
 
 fn sample() -> (Vec<u8>, Vec<(&'static str, Vec<u8>)>) {
@@ -236,12 +236,8 @@ fn a_read_dropped_at_any_poll_leaves_nothing_behind() {
 fn a_corrupt_block_names_pack_entry_and_position() {
     let (mut bytes, _) = sample();
     let pack = open(&bytes).unwrap();
-    let plain = pack
-        .entry("plain")
-        .unwrap()
-        .content()
-        .plain_position()
-        .unwrap() as usize;
+    let plain = pack.entry("plain").unwrap();
+    let plain = index(plain.content().plain_position().unwrap());
     bytes[plain + 400_000] ^= 1;
     // In the middle of the compressed blocks, which come first.
     bytes[16_384 + 30_000] ^= 1;
@@ -260,7 +256,7 @@ fn a_corrupt_block_names_pack_entry_and_position() {
             assert_eq!(error.to_string(), blocking.to_string());
             let error = error.downcast::<PackError>().unwrap();
             assert_eq!((error.pack(), error.entry()), ("test.clpk", Some(path)));
-            assert!(range.contains(&(error.position().unwrap() as usize)));
+            assert!(range.contains(&index(error.position().unwrap())));
             assert!(matches!(error.kind(), Kind::Checksum { .. }), "{error}");
         }
     }

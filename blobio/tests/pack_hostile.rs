@@ -12,7 +12,7 @@ use blobio::{BlobMetadata, MemoryBlob, RandomReadBlob};
 use xxhash_rust::xxh3::xxh3_64;
 
 use util::content;
-use util::packs::{open, options, pack_of, paths, read, text};
+use util::packs::{index, open, options, pack_of, paths, read, text};
 
 /// A pack of every layout: empty, single, plain, blocks.
 fn sample() -> (Vec<u8>, Vec<(String, Vec<u8>)>) {
@@ -52,9 +52,9 @@ fn read_all(pack: &Pack<impl RandomReadBlob>, entries: &[(String, Vec<u8>)]) -> 
 fn any_byte_changed() {
     let (mut bytes, entries) = sample();
     assert_eq!(read_all(&open(&bytes).unwrap(), &entries), 0);
-    let data_end = u64::from_le_bytes(bytes[32..40].try_into().unwrap()) as usize;
+    let data_end = index(u64::from_le_bytes(bytes[32..40].try_into().unwrap()));
     let plain = open(&bytes).unwrap().entry("folder/plain").unwrap();
-    let plain = plain.content().plain_position().unwrap() as usize;
+    let plain = index(plain.content().plain_position().unwrap());
     let mut found = 0;
     let mut at = 0;
     while at < bytes.len() {
@@ -107,7 +107,7 @@ impl BlobMetadata for Shrunk {
 
 impl RandomReadBlob for Shrunk {
     fn read_slice(&self, pos: u64, buf: &mut [u8]) -> io::Result<usize> {
-        let len = self.len.load(Ordering::Relaxed) as usize;
+        let len = index(self.len.load(Ordering::Relaxed));
         MemoryBlob::new(&self.bytes[..len]).read_slice(pos, buf)
     }
 }

@@ -13,7 +13,7 @@ use blobio::pack::chunked::{
 use blobio::{BlobMetadata, MemoryBlob, RandomReadBlob};
 use proptest::prelude::*;
 
-use util::packs::{Counting, open, options, pack_of, paths, read, text};
+use util::packs::{Counting, index, open, options, pack_of, paths, read, text};
 use util::{content, read_marked};
 
 const COMPRESSIONS: [Compression; 3] = [Compression::None, Compression::Lz4, Compression::Zstd(3)];
@@ -127,7 +127,7 @@ impl Read for Numbered {
         for (at, byte) in buf.iter_mut().enumerate().take(4096) {
             let pos = self.pos + at as u64;
             *byte = if pos % 4096 < 8 {
-                (pos / 4096).to_le_bytes()[(pos % 4096) as usize]
+                (pos / 4096).to_le_bytes()[index(pos % 4096)]
             } else {
                 b'.'
             };
@@ -326,7 +326,7 @@ proptest! {
             let data = pack.data(&data);
             prop_assert_eq!(data.byte_length().unwrap(), content.len() as u64);
             for (pos, len) in &ranges {
-                let begin = content.len().min(*pos as usize);
+                let begin = content.len().min(index(*pos));
                 let end = content.len().min(begin + len);
                 prop_assert_eq!(&data.read_vec(*pos, *len).unwrap(), &content[begin..end]);
                 prop_assert_eq!(&read_marked(&data, *pos, *len).1[..end - begin], &content[begin..end]);

@@ -97,3 +97,8 @@ impl<B: RandomReadBlob> RandomReadBlob for Counting<B> {
         self.inner.read_slice(pos, buf)
     }
 }
+
+/// A position as an index.
+pub(crate) fn index(position: u64) -> usize {
+    usize::try_from(position).unwrap()
+}

@@ -5,6 +5,7 @@
 //! the blocks (about 100 bytes each), not with their contents.
 
 mod compress;
+mod directory;
 mod file;
 mod options;
 mod tree;

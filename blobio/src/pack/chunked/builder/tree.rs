@@ -18,15 +18,17 @@ struct Child {
     page: PageRef,
 }
 
+/// Puts a page, whose bytes are made once its position is known, behind what has been written.
+type WritePage<'a> =
+    dyn FnMut(&mut dyn FnMut(u64) -> Vec<u8>) -> Result<PageRef, PackErrorKind> + 'a;
+
 /// Writes a tree of `records`, sorted by key, and gives the bytes of its root, at most `root_max`.
-///
-/// `write` puts a page behind what has been written, once it was told where that is.
 pub(super) fn build<'a>(
     kind: PageKind,
     records: impl Iterator<Item = (&'a [u8], Vec<u8>)>,
     root_max: usize,
     root_position: u64,
-    write: &mut dyn FnMut(&mut dyn FnMut(u64) -> Vec<u8>) -> Result<PageRef, PackErrorKind>,
+    write: &mut WritePage<'_>,
 ) -> Result<Vec<u8>, PackErrorKind> {
     let mut page = PageBuilder::new(kind, 0);
     let mut children = Vec::new();
