@@ -141,6 +141,19 @@ impl Sink for &mut [u8] {
     }
 }
 
+/// Memory is touched as it is filled: the declared length may be a lie.
+impl Sink for Vec<u8> {
+    fn part(&mut self, to: usize, len: usize) -> Option<&mut [u8]> {
+        self.resize(to + len, 0);
+        Some(&mut self[to..])
+    }
+
+    fn put(&mut self, to: usize, bytes: &[u8]) {
+        debug_assert_eq!(to, self.len(), "bytes come in order");
+        self.extend_from_slice(bytes);
+    }
+}
+
 impl Sink for &mut [MaybeUninit<u8>] {
     fn part(&mut self, _to: usize, _len: usize) -> Option<&mut [u8]> {
         None
@@ -260,9 +273,7 @@ impl<B: RandomReadBlob> RandomReadBlob for EntryBlob<B> {
         }
         let len = uninit::clamp(len, self.len().saturating_sub(pos));
         let mut bytes = uninit::vec_with_room(len)?;
-        bytes.resize(len, 0);
-        let got = self.read_slice(pos, &mut bytes)?;
-        bytes.truncate(got);
+        self.read_into(pos, len, &mut bytes)?;
         Ok(bytes)
     }
 }
