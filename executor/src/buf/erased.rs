@@ -12,7 +12,7 @@
 use std::any::TypeId;
 use std::fmt;
 use std::marker::PhantomData;
-use std::mem::{self, ManuallyDrop, MaybeUninit};
+use std::mem::{self, MaybeUninit};
 use std::ptr;
 
 /// Words that a value may take before it is boxed: a `Slice` of a four-word buffer.
@@ -75,26 +75,7 @@ impl Erased {
         unsafe { &mut *ptr }
     }
 
-    /// Takes the value out.
-    ///
-    /// # Panics
-    ///
-    /// Panics when the value is of another type.
-    #[inline]
-    pub(crate) fn take<T: 'static>(self) -> T {
-        self.check::<T>();
-        let mut this = ManuallyDrop::new(self);
-        let ptr = locate::<T>(&mut this.words);
-        if fits::<T>() {
-            // SAFETY: the words hold a T; they are not dropped, so it is read once.
-            unsafe { ptr.read() }
-        } else {
-            // SAFETY: the pointer came from Box::into_raw, and is not released again.
-            *unsafe { Box::from_raw(ptr) }
-        }
-    }
-
-    /// Takes the value out of its place, from where it lies: the words are not moved first.
+    /// Takes the value out of its place.
     ///
     /// # Panics
     ///
@@ -173,7 +154,8 @@ mod tests {
         let large = Erased::new((Rc::clone(&count), [9u64; 32]));
         let aligned = Erased::new(Box::new((Rc::clone(&count), 1u128)));
         assert_eq!(Rc::strong_count(&count), 4);
-        assert_eq!(small.take::<(Rc<()>, u8)>().1, 7);
+        let mut small = Some(small);
+        assert_eq!(Erased::take_from::<(Rc<()>, u8)>(&mut small).1, 7);
         let mut large = large;
         large.get_mut::<(Rc<()>, [u64; 32])>().1[31] = 3;
         drop(large);
@@ -187,6 +169,6 @@ mod tests {
     #[test]
     #[should_panic(expected = "another type")]
     fn another_type_is_refused() {
-        Erased::new(1u32).take::<u64>();
+        Erased::take_from::<u64>(&mut Some(Erased::new(1u32)));
     }
 }

@@ -231,7 +231,7 @@ impl Driver {
     }
 
     /// Takes the memory of an operation whose last result was taken; its slot is free.
-    #[inline]
+    #[inline(always)]
     fn finish<M: 'static>(&mut self, key: OpKey) -> M {
         let (memory, waker) = self.slab.finish(key);
         // The waker that is replaced is a task's: dropping it runs no code of the user's.

@@ -2,6 +2,7 @@
 
 use std::task::{Context, Poll};
 
+use super::submit::Submitted;
 use super::{DriverRef, Polled, WakerSet, prepare, ready_queue};
 use crate::op::slab::OpKey;
 use crate::op::{Kind, Outcome};
@@ -84,11 +85,13 @@ where
         let (new, request) = prepare(&self.kind, self.memory.clone(), ready_queue(), owner);
         let submitted = self.driver.borrow_mut().submit(&request, new, waker);
         match submitted {
-            Ok(key) => {
+            Submitted::Open(key) => {
                 self.armed = Some(key);
                 Poll::Pending
             }
-            Err(_closed) => {
+            Submitted::Closed(key) => {
+                let memory = self.driver.borrow_mut().finish::<K::Memory>(key);
+                drop(memory);
                 self.stopped = true;
                 Poll::Ready(Some(Outcome::gone()))
             }

@@ -4,6 +4,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 
+use super::submit::Submitted;
 use super::{DriverRef, Polled, WakerSet, prepare};
 use crate::op::slab::{OpKey, Results};
 use crate::op::{Kind, Outcome};
@@ -53,15 +54,19 @@ impl<K: Kind> Op<K> {
         let (new, request) = prepare(&self.kind, memory, Results::One(None), owner);
         let submitted = self.driver.borrow_mut().submit(&request, new, waker);
         match submitted {
-            Ok(key) => {
+            Submitted::Open(key) => {
                 self.state = State::Submitted(key);
                 Poll::Pending
             }
-            Err((new, _waker)) => {
-                let memory = new.memory.take::<K::Memory>();
-                Poll::Ready(self.kind.complete(Outcome::gone(), memory))
-            }
+            Submitted::Closed(key) => self.refused(key),
         }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn refused(&mut self, key: OpKey) -> Poll<K::Output> {
+        let memory = self.driver.borrow_mut().finish::<K::Memory>(key);
+        Poll::Ready(self.kind.complete(Outcome::gone(), memory))
     }
 
     /// Submits the operation again. Only dropping the future cancels, and it is here.

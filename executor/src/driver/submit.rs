@@ -29,33 +29,34 @@ pub(super) fn push(ring: &mut Ring, sqe: &Sqe) -> bool {
     unsafe { ring.push(sqe) }
 }
 
+/// What became of an operation that was to be started.
+pub(super) enum Submitted {
+    /// Its results will come.
+    Open(OpKey),
+    /// The driver is closed, and the operation over: what it brought waits to be taken back.
+    Closed(OpKey),
+}
+
 impl Driver {
     /// Starts an operation, which `request` describes. Without a credit, or behind others that have
     /// none, it waits in line.
-    ///
-    /// A closed driver gives what it was given back.
     #[inline]
-    pub(super) fn submit(
-        &mut self,
-        request: &Request,
-        new: NewOp,
-        waker: Waker,
-    ) -> Result<OpKey, (NewOp, Waker)> {
-        if self.backend.is_none() {
-            return Err((new, waker));
-        }
+    pub(super) fn submit(&mut self, request: &Request, new: NewOp, waker: Waker) -> Submitted {
         let lane = LaneId::of(request);
         let first = self.lanes[lane as usize].waiting() == 0;
         let free = first && self.has_room(lane, request) && self.make_room();
         let (key, slot) = self.slab.insert(new, lane, Some(waker));
-        let backend = self.backend.as_mut().filter(|_| free);
-        if backend.is_some_and(|backend| backend.push(key, request)) {
+        let Some(backend) = &mut self.backend else {
+            slot.lifecycle = Lifecycle::Completed;
+            return Submitted::Closed(key);
+        };
+        if free && backend.push(key, request) {
             slot.lifecycle = slot.lifecycle.pushed();
             self.pushed(lane, request);
         } else {
             self.wait(key, lane, *request);
         }
-        Ok(key)
+        Submitted::Open(key)
     }
 
     /// Lets an operation wait in line.
