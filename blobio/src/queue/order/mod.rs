@@ -4,8 +4,8 @@
 //!
 //! 1. *First come, first served* within a class.
 //! 2. *Shares.* Classes that have requests waiting divide the bytes by [`Policy::weights`]. Over
-//!    any time in which two of them wait, bytes by weight of the two differ by no more than one
-//!    request of each, by its weight.
+//!    any time in which two of them wait and may go, what their turns took of the two, in bytes
+//!    by weight, differs by no more than the largest request of each by its weight.
 //! 3. *Deadlines.* A request whose deadline is no further than [`Policy::slack_ns`] goes ahead of
 //!    the shares, the earliest first; its class pays for it. After [`Policy::urgent_burst`] bytes,
 //!    one byte in `urgent_ratio + 1` goes by the shares all the same.
@@ -193,10 +193,8 @@ impl<T> Order<T> {
         mut admit: impl FnMut(Class, u64) -> Admit,
     ) -> Option<Popped<T>> {
         let indebted = self.urgent_debt >= self.policy.urgent_burst;
-        if !indebted {
-            if let Some(slot) = self.urgent(now_ns, &mut admit).ok()? {
-                return Some(self.take_urgent(slot, now_ns, false));
-            }
+        if !indebted && let Some(slot) = self.urgent(now_ns, &mut admit).ok()? {
+            return Some(self.take_urgent(slot, now_ns, false));
         }
         if let Some((line, slot)) = self.in_turn(now_ns, &mut admit).ok()? {
             return Some(self.take_in_turn(line, slot, now_ns));
