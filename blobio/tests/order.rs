@@ -259,6 +259,13 @@ fn a_key_never_finds_the_next_user_of_its_slot() {
     assert_eq!(order.remove(old), None);
     assert!(!order.set_deadline(old, Some(0)) && !order.set_class(old, Class::High, 0));
     assert_eq!(order.get(new), Some(&1));
+    assert!(!order.release_memory(), "something is queued");
+    assert_eq!(order.remove(new), Some(1));
+    assert!(order.release_memory());
+    assert_eq!(order.memory_len(), 0);
+    assert_eq!(order.get(new), None, "its slot is gone");
+    push(&mut order, 2, Class::Low, Some(0));
+    assert_eq!(order.get(new), None);
 }
 
 #[test]

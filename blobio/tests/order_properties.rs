@@ -157,10 +157,10 @@ impl Model {
     fn remove_if(&mut self, divisor: u32) -> Result<(), TestCaseError> {
         let mut removed = Vec::new();
         self.order.remove_if(
-            |value| value % divisor == 0,
+            |value| value.is_multiple_of(divisor),
             |key, value| removed.push((key, value)),
         );
-        let unwanted = |entry: &mut Entry| entry.value % divisor == 0;
+        let unwanted = |entry: &mut Entry| entry.value.is_multiple_of(divisor);
         let mut expected: Vec<_> = self.entries.extract_if(.., unwanted).collect();
         expected.sort_by_key(|entry| entry.value);
         removed.sort_by_key(|(_, value)| *value);
@@ -242,6 +242,10 @@ impl Model {
     fn check(&mut self) -> Result<(), TestCaseError> {
         prop_assert_eq!(self.order.len(), self.entries.len());
         prop_assert_eq!(self.order.is_empty(), self.entries.is_empty());
+        for class in Class::ALL {
+            let of_class = self.entries.iter().filter(|entry| entry.class == class);
+            prop_assert_eq!(self.order.len_of(class), of_class.count());
+        }
         for entry in &self.entries {
             prop_assert_eq!(self.order.get(entry.key), Some(&entry.value));
         }
@@ -354,8 +358,7 @@ fn bytes_ahead(policy: Policy, victim: Class, before: &[Rival], rivals: &[Rival]
     let largest = all.max().unwrap().max(cost(4096));
     let bound = policy.ahead_max(older, largest);
     let mut ahead = 0;
-    let mut now_ns = policy.age_after_ns;
-    for rival in rivals.iter().cycle() {
+    for (now_ns, rival) in (policy.age_after_ns..).zip(rivals.iter().cycle()) {
         // Two for each that goes, so that every line stays full.
         push(&mut order, rival, now_ns);
         push(&mut order, rival, now_ns);
@@ -364,7 +367,6 @@ fn bytes_ahead(policy: Policy, victim: Class, before: &[Rival], rivals: &[Rival]
             break;
         }
         ahead += cost(popped.bytes);
-        now_ns += 1;
     }
     (ahead, bound)
 }

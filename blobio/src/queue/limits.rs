@@ -255,3 +255,107 @@ impl Meter {
         self.now = Usage { ops, bytes };
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TIGHT: Limits = Limits {
+        classes: [Bounds { ops: 2, bytes: 100 }; Class::COUNT],
+        all: Bounds { ops: 3, bytes: 150 },
+    };
+
+    fn tight() -> InFlight {
+        InFlight::new(TIGHT).unwrap()
+    }
+
+    #[test]
+    fn a_class_is_full_before_all_are() {
+        let mut in_flight = tight();
+        let low = [10, 10].map(|bytes| in_flight.start(Class::Low, bytes));
+        assert_eq!(in_flight.admit(Class::Low, 1), Admit::ClassFull);
+        let high = in_flight.start(Class::High, 90);
+        assert_eq!(
+            in_flight.admit(Class::High, 10),
+            Admit::Full,
+            "three operations"
+        );
+        assert_eq!(
+            in_flight.admit(Class::High, 11),
+            Admit::ClassFull,
+            "101 bytes"
+        );
+        in_flight.finish(high);
+        for flight in low {
+            in_flight.finish(flight);
+        }
+        assert_eq!(in_flight.of_all(), Usage::default());
+        assert_eq!(in_flight.of_all_max(), Usage { ops: 3, bytes: 110 });
+        assert_eq!(
+            in_flight.of_class_max(Class::Low),
+            Usage { ops: 2, bytes: 20 }
+        );
+        in_flight.reset_max();
+        assert_eq!(in_flight.of_all_max(), Usage::default());
+    }
+
+    #[test]
+    fn bytes_are_counted_to_the_last() {
+        let mut in_flight = tight();
+        let first = in_flight.start(Class::Low, 60);
+        assert_eq!(in_flight.admit(Class::Low, 40), Admit::Take);
+        assert_eq!(in_flight.admit(Class::Low, 41), Admit::ClassFull);
+        assert_eq!(in_flight.admit(Class::High, 90), Admit::Take);
+        assert_eq!(in_flight.admit(Class::High, 91), Admit::Full);
+        assert_eq!((first.class(), first.bytes()), (Class::Low, 60));
+        in_flight.finish(first);
+    }
+
+    #[test]
+    fn what_is_larger_than_a_limit_goes_alone() {
+        let mut in_flight = tight();
+        assert_eq!(in_flight.admit(Class::Low, u64::MAX), Admit::Take);
+        let small = in_flight.start(Class::High, 1);
+        assert_eq!(
+            in_flight.admit(Class::Low, 101),
+            Admit::Take,
+            "alone of its class"
+        );
+        assert_eq!(
+            in_flight.admit(Class::Low, 151),
+            Admit::Full,
+            "not alone of all"
+        );
+        in_flight.finish(small);
+        let large = in_flight.start(Class::Low, 1000);
+        assert_eq!(in_flight.admit(Class::Low, 0), Admit::ClassFull);
+        assert_eq!(in_flight.admit(Class::High, 1), Admit::Full);
+        assert_eq!(in_flight.admit(Class::High, u64::MAX), Admit::Full);
+        in_flight.finish(large);
+        assert_eq!(in_flight.admit(Class::Low, u64::MAX), Admit::Take);
+    }
+
+    #[test]
+    fn a_limit_of_zero_is_refused_by_name() {
+        let bounds = Bounds { ops: 0, bytes: 5 };
+        let error = InFlight::new(TIGHT.with_class(Class::High, bounds)).unwrap_err();
+        assert_eq!(error.class, Some(Class::High));
+        let text = "for High, 0 operations and 5 bytes in flight: both are 1 or more";
+        assert_eq!(error.to_string(), text);
+        let all = Bounds { ops: 1, bytes: 0 };
+        let error = InFlight::new(Limits { all, ..TIGHT }).unwrap_err();
+        assert!(
+            error
+                .to_string()
+                .starts_with("for all classes together, 1 operations and 0")
+        );
+        assert!(InFlight::new(Limits::default()).is_ok());
+    }
+
+    #[test]
+    #[should_panic(expected = "an operation ended that was not counted here")]
+    fn an_operation_of_other_counters_is_noticed() {
+        let flight = tight().start(Class::Low, 1);
+        tight().finish(flight);
+    }
+}

@@ -21,6 +21,11 @@ impl Deadlines {
         self.heap.first().copied()
     }
 
+    /// Gives the memory back. Nothing has a deadline.
+    pub(super) fn release(&mut self) {
+        self.heap = Vec::new();
+    }
+
     pub(super) fn capacity(&self) -> usize {
         self.heap.capacity()
     }

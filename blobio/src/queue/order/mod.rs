@@ -99,10 +99,19 @@ pub struct Popped<T> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Full<T>(pub T);
 
+impl<T> fmt::Display for Full<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("as many requests are queued as the policy allows")
+    }
+}
+
+impl<T: fmt::Debug> std::error::Error for Full<T> {}
+
 /// Queued requests in the order in which they go. `T` is what the caller knows one by.
 ///
 /// Each takes [`RECORD_LEN`](Self::RECORD_LEN) bytes, and [`DEADLINE_LEN`](Self::DEADLINE_LEN)
-/// more with a deadline; memory grows by doubling and is kept.
+/// more with a deadline; memory grows by doubling and is kept until
+/// [`release_memory`](Self::release_memory).
 pub struct Order<T> {
     policy: Policy,
     slots: Slots<T>,
@@ -144,6 +153,12 @@ impl<T> Order<T> {
         slots::at(self.slots.len())
     }
 
+    /// Returns how many requests of a class are queued.
+    #[must_use]
+    pub fn len_of(&self, class: Class) -> usize {
+        slots::at(self.slots.len_of(class))
+    }
+
     /// Returns whether nothing is queued.
     #[must_use]
     pub fn is_empty(&self) -> bool {
@@ -155,6 +170,18 @@ impl<T> Order<T> {
     pub fn memory_len(&self) -> usize {
         let deadlines: usize = self.deadlines.iter().map(Deadlines::capacity).sum();
         self.slots.capacity() * Self::RECORD_LEN + deadlines * Self::DEADLINE_LEN
+    }
+
+    /// Gives memory that a flood has left behind back to the allocator, when nothing is queued.
+    ///
+    /// Returns whether it did. Keys of requests that have left still find nothing.
+    pub fn release_memory(&mut self) -> bool {
+        if !self.is_empty() {
+            return false;
+        }
+        self.slots.release();
+        self.deadlines.iter_mut().for_each(Deadlines::release);
+        true
     }
 
     /// Queues a request behind those of its class. Times are on one clock of the caller's.

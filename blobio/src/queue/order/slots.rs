@@ -27,6 +27,7 @@ pub(super) struct Slot<T> {
 struct Line {
     head: u32,
     tail: u32,
+    len: u32,
 }
 
 /// The slots and the four lines through them.
@@ -44,6 +45,7 @@ impl<T> Slots<T> {
         let empty = Line {
             head: NONE,
             tail: NONE,
+            len: 0,
         };
         Self {
             slots: Vec::new(),
@@ -56,6 +58,16 @@ impl<T> Slots<T> {
 
     pub(super) fn len(&self) -> u32 {
         self.len
+    }
+
+    pub(super) fn len_of(&self, class: Class) -> u32 {
+        self.lines[class.index()].len
+    }
+
+    /// Gives the memory back. Nothing is queued; serials go on, so that old keys find nothing.
+    pub(super) fn release(&mut self) {
+        self.slots = Vec::new();
+        self.free = NONE;
     }
 
     pub(super) fn capacity(&self) -> usize {
@@ -148,6 +160,7 @@ impl<T> Slots<T> {
     fn append(&mut self, slot: u32) {
         let class = self.get(slot).class.index();
         let tail = std::mem::replace(&mut self.lines[class].tail, slot);
+        self.lines[class].len += 1;
         match tail {
             NONE => self.lines[class].head = slot,
             tail => self.get_mut(tail).next = slot,
@@ -162,6 +175,7 @@ impl<T> Slots<T> {
             prev, next, class, ..
         } = self.get(slot);
         let class = class.index();
+        self.lines[class].len -= 1;
         match prev {
             NONE => self.lines[class].head = next,
             prev => self.get_mut(prev).next = next,
