@@ -83,6 +83,38 @@ fn a_class_that_was_idle_has_saved_up_nothing() {
 }
 
 #[test]
+fn a_class_that_requests_move_to_has_saved_up_nothing() {
+    let mut order = order();
+    for _ in 0..5000 {
+        push(&mut order, 0, Class::High, None);
+    }
+    for _ in 0..2000 {
+        pop(&mut order, 0).unwrap();
+    }
+    let keys: Vec<_> = (0..100)
+        .map(|_| push(&mut order, 1, Class::High, None))
+        .collect();
+    for key in keys {
+        order.set_class(key, Class::Normal, 0);
+    }
+    let normal: u32 = (0..110).map(|_| pop(&mut order, 0).unwrap().value).sum();
+    assert_eq!(normal, 10);
+}
+
+#[test]
+fn nobody_is_behind_after_an_idle_time() {
+    let mut order = order();
+    order.push(0, Class::Low, 100 * MIB, None, 0).unwrap();
+    pop(&mut order, 0).unwrap();
+    for _ in 0..100 {
+        push(&mut order, 0, Class::High, None);
+    }
+    push(&mut order, 1, Class::Low, None);
+    let next = [pop(&mut order, 0), pop(&mut order, 0)];
+    assert_eq!(next.map(|popped| popped.unwrap().value), [0, 1]);
+}
+
+#[test]
 fn a_near_deadline_goes_first_the_earliest_of_all() {
     let mut order = order();
     push(&mut order, 0, Class::Realtime, None);
@@ -118,6 +150,44 @@ fn a_flood_of_deadlines_leaves_an_eighth_to_others() {
         "the burst is 8 MiB"
     );
     assert_eq!(values.sum::<u32>(), 10);
+}
+
+#[test]
+fn a_class_pays_for_its_deadlines_up_to_the_burst() {
+    let policy = Policy {
+        weights: [1; Class::COUNT],
+        ..Policy::default()
+    };
+    let mut order = Order::new(policy).unwrap();
+    for round in 0..100 {
+        let deadline_ns = (round < 50).then_some(0);
+        order.push(0, Class::High, MIB, deadline_ns, 0).unwrap();
+        order.push(1, Class::Normal, MIB, None, 0).unwrap();
+    }
+    let values = std::iter::from_fn(|| pop(&mut order, 0)).skip_while(|popped| {
+        popped.deadline_ns.is_some() || popped.reason == Reason::Deadline || popped.value == 1
+    });
+    let after: Vec<_> = values.map(|popped| popped.value).collect();
+    // The deadlines of High took 42 MiB more than its share; 8 MiB were held against it.
+    assert!(after.len() > 80, "{} were left", after.len());
+    assert_eq!(after[..4], [0, 1, 0, 1]);
+}
+
+#[test]
+fn a_deadline_can_come_nearer_go_away_and_be_put_off() {
+    let mut order = order();
+    let deadlines = [10, 20, 30, 40, 50, 60, 70];
+    let keys: Vec<_> = (0..)
+        .zip(deadlines)
+        .map(|(value, deadline_ns)| push(&mut order, value, Class::Low, Some(deadline_ns)))
+        .collect();
+    assert!(order.set_deadline(keys[0], Some(65)));
+    assert!(order.set_deadline(keys[5], Some(25)));
+    assert!(order.set_deadline(keys[1], None));
+    assert_eq!(order.remove(keys[3]), Some(3));
+    let late = push(&mut order, 7, Class::Low, None);
+    assert!(order.set_deadline(late, Some(45)));
+    assert_eq!(drain(&mut order, 0), [5, 2, 7, 4, 0, 6, 1]);
 }
 
 #[test]
@@ -217,6 +287,41 @@ fn what_has_waited_long_has_a_share_of_its_own() {
     let (without, reason, _) = ahead_of_low(u64::MAX);
     assert_eq!(reason, Reason::Share);
     assert!(without > 100 * ahead, "{without} against {ahead}");
+}
+
+#[test]
+fn a_request_ages_to_the_nanosecond() {
+    let age_after_ns = Policy::default().age_after_ns;
+    for (now_ns, reason) in [
+        (age_after_ns, Reason::Age),
+        (age_after_ns - 1, Reason::Share),
+    ] {
+        let mut order = order();
+        push(&mut order, 0, Class::Low, None);
+        push(&mut order, 1, Class::Low, None);
+        let low = [pop(&mut order, now_ns - 1), pop(&mut order, now_ns)];
+        let [first, second] = low.map(|popped| popped.unwrap().reason);
+        assert_eq!((first, second), (Reason::Share, reason));
+    }
+}
+
+#[test]
+fn the_aged_have_saved_up_nothing_while_there_were_none() {
+    let mut order = order();
+    for _ in 0..20_000 {
+        push(&mut order, 0, Class::High, None);
+        pop(&mut order, 0).unwrap();
+        push(&mut order, 0, Class::High, None);
+    }
+    let now_ns = Policy::default().age_after_ns;
+    for _ in 0..200 {
+        order
+            .push(0, Class::Realtime, 4 * KIB, None, now_ns)
+            .unwrap();
+    }
+    let popped = (0..100).map(|_| pop(&mut order, now_ns).unwrap());
+    let aged = popped.filter(|popped| popped.reason == Reason::Age).count();
+    assert!((5..=9).contains(&aged), "{aged} of 100, for 74 of 1,174");
 }
 
 #[test]

@@ -60,12 +60,12 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         }),
         6 => [full(), full(), full(), full()].prop_map(Step::Pop),
         1 => (index(), classes()).prop_map(|(index, class)| Step::SetClass(index, class)),
-        1 => (index(), deadline()).prop_map(|(index, at)| Step::SetDeadline(index, at)),
+        3 => (index(), deadline()).prop_map(|(index, at)| Step::SetDeadline(index, at)),
         1 => index().prop_map(Step::Remove),
         1 => (2_u32..9).prop_map(Step::RemoveIf),
         2 => (0_u64..60).prop_map(Step::Wait),
     ];
-    prop::collection::vec(step, 1..120)
+    prop::collection::vec(step, 1..200)
 }
 
 /// A queued request as the model knows it. The model's list is in order of arrival in the lines.

@@ -45,7 +45,7 @@ impl<'plan> Cover<'plan> {
         let fresh = want.pos().max(self.asked_end)..want.end();
         self.asked_end = self.asked_end.max(want.end());
         self.asked += within(&fresh, 0, u64::MAX);
-        let Some(mut run) = self.run.take() else {
+        let Some(run) = self.run.take() else {
             return self.begin(start, end, &fresh);
         };
         let joined = Run {
@@ -60,7 +60,6 @@ impl<'plan> Cover<'plan> {
             return;
         }
         // What the run has of the want is not read again: the next read begins where it ends.
-        run.asked += within(&fresh, 0, run.end);
         self.close(run);
         self.begin(start.max(run.end), end, &fresh);
     }
