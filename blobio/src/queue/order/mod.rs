@@ -311,6 +311,9 @@ impl<T> Order<T> {
             let first = self.deadlines[class.index()].first();
             first.filter(|due| due.deadline_ns <= horizon_ns)
         });
+        if due.iter().all(Option::is_none) {
+            return Ok(None);
+        }
         // Stable: of equal deadlines the more important class is first.
         due.sort_by_key(|due| due.map_or(u64::MAX, |due| due.deadline_ns));
         for due in due.into_iter().flatten() {
@@ -332,10 +335,15 @@ impl<T> Order<T> {
     ) -> Result<Option<(usize, u32)>, AllFull> {
         let heads = Class::ALL.map(|class| self.slots.head(class));
         let aged = self.aged(heads, now_ns);
+        let mut waiting = std::array::from_fn(|line| match heads.get(line) {
+            Some(head) => head.is_some(),
+            None => self.aging,
+        });
         let mut asked = [None; Class::COUNT];
         let mut held_back = [false; shares::LINES];
         let mut found = None;
-        'lines: for line in self.shares.by_pass() {
+        'lines: while let Some(line) = self.shares.least(&waiting) {
+            waiting[line] = false;
             let candidates = match heads.get(line) {
                 Some(&head) => [head, None, None, None],
                 None => aged,
@@ -371,12 +379,14 @@ impl<T> Order<T> {
             waited_ns >= self.policy.age_after_ns
         };
         let mut aged = heads.map(|head| head.filter(is_aged));
-        aged.sort_by_key(|head| {
-            head.map_or((u64::MAX, u64::MAX), |slot| {
-                (queued(&slot), self.slots.get(slot).serial)
-            })
-        });
-        let aging = aged[0].is_some();
+        let aging = aged != [None; Class::COUNT];
+        if aging {
+            aged.sort_by_key(|head| {
+                head.map_or((u64::MAX, u64::MAX), |slot| {
+                    (queued(&slot), self.slots.get(slot).serial)
+                })
+            });
+        }
         if aging && !self.aging {
             self.shares.begin(AGED);
         }

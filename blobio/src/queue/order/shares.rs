@@ -31,11 +31,10 @@ impl Shares {
         }
     }
 
-    /// Returns the lines, least pass first; of equal ones the more important first.
-    pub(super) fn by_pass(&self) -> [usize; LINES] {
-        let mut lines = std::array::from_fn(|line| line);
-        lines.sort_by_key(|&line| self.pass[line]);
-        lines
+    /// Returns the marked line with the least pass; of equal ones the more important.
+    pub(super) fn least(&self, marked: &[bool; LINES]) -> Option<usize> {
+        let lines = (0..LINES).filter(|&line| marked[line]);
+        lines.min_by_key(|&line| self.pass[line])
     }
 
     /// Lets a line begin again that was empty or held back.
