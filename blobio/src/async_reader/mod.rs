@@ -10,13 +10,17 @@
 //! [`RegionSlice`](crate::RegionSlice). One unsafe form takes a pointer.
 
 mod borrowed;
+mod destination;
 mod full;
 mod native;
 mod part;
 mod remote;
+pub(crate) mod runtime;
 mod zip;
 
 pub use borrowed::BorrowedRead;
+pub(crate) use destination::read_into_by_copy;
+pub use destination::{Destination, ReadInto};
 pub use full::FullRead;
 pub use native::NativeFileAsyncBlobRandomReader;
 pub use part::RawRead;
