@@ -34,7 +34,10 @@ pub mod error;
 mod uninit;
 
 #[cfg(feature = "executor")]
-pub use async_reader::{Destination, NativeFileAsyncBlobRandomReader, ReadInto, RemoteBlob};
+pub use async_reader::{
+    Destination, DeviceStats, DirectFileAsyncBlobRandomReader, NativeFileAsyncBlobRandomReader,
+    ReadInto, RemoteBlob, device_stats,
+};
 pub use memory::MemoryBlob;
 pub use mmap::{Advice, Mapping};
 pub use region::{Region, RegionSlice, read_exact_into_region, read_into_region};

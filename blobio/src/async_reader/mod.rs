@@ -1,6 +1,7 @@
 //! The asynchronous readers, on corelane's workers.
 //!
-//! [`NativeFileAsyncBlobRandomReader`] is bound to the worker that opened it. A [`RemoteBlob`] is
+//! [`NativeFileAsyncBlobRandomReader`] is bound to the worker that opened it;
+//! [`DirectFileAsyncBlobRandomReader`] is the same past the page cache. A [`RemoteBlob`] is
 //! a handle to such a reader that any thread and any executor may use.
 //!
 //! A read into borrowed memory goes through a buffer that the reader owns and is copied while its
@@ -11,6 +12,8 @@
 
 mod borrowed;
 mod destination;
+mod device;
+mod direct;
 mod full;
 mod native;
 mod part;
@@ -21,6 +24,8 @@ mod zip;
 pub use borrowed::BorrowedRead;
 pub(crate) use destination::read_into_by_copy;
 pub use destination::{Destination, ReadInto};
+pub use device::{DeviceStats, device_stats};
+pub use direct::DirectFileAsyncBlobRandomReader;
 pub use full::FullRead;
 pub use native::NativeFileAsyncBlobRandomReader;
 pub use part::RawRead;

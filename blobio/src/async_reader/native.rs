@@ -191,8 +191,7 @@ impl NativeFileAsyncBlobRandomReader {
     where
         B: IoBufMut + Into<Destination>,
     {
-        let _ = how;
-        let read = FullRead::new(&self.file, pos, len, buf);
+        let read = FullRead::issued(&self.file, pos, len, buf, how);
         Box::pin(async move {
             let (result, buf) = read.await;
             (result, buf.into())
