@@ -35,8 +35,9 @@ mod uninit;
 
 #[cfg(feature = "executor")]
 pub use async_reader::{
-    Destination, DeviceStats, DirectFileAsyncBlobRandomReader, NativeFileAsyncBlobRandomReader,
-    ReadInto, RemoteBlob, device_stats,
+    Destination, DeviceStats, DirectFileAsyncBlobRandomReader, LooseBlob, LooseFiles,
+    LooseFilesConfig, LooseFilesStats, NativeFileAsyncBlobRandomReader, ReadInto, RemoteBlob,
+    StaleBlob, device_stats,
 };
 pub use memory::MemoryBlob;
 pub use mmap::{Advice, Mapping};

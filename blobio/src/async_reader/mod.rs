@@ -1,7 +1,8 @@
 //! The asynchronous readers, on corelane's workers.
 //!
 //! [`NativeFileAsyncBlobRandomReader`] is bound to the worker that opened it;
-//! [`DirectFileAsyncBlobRandomReader`] is the same past the page cache. A [`RemoteBlob`] is
+//! [`DirectFileAsyncBlobRandomReader`] is the same past the page cache, and
+//! [`LooseFiles`] opens any number of files late, and few at a time. A [`RemoteBlob`] is
 //! a handle to such a reader that any thread and any executor may use.
 //!
 //! A read into borrowed memory goes through a buffer that the reader owns and is copied while its
@@ -14,7 +15,9 @@ mod borrowed;
 mod destination;
 mod device;
 mod direct;
+mod driven;
 mod full;
+mod loose;
 mod native;
 mod part;
 mod remote;
@@ -27,6 +30,7 @@ pub use destination::{Destination, ReadInto};
 pub use device::{DeviceStats, device_stats};
 pub use direct::DirectFileAsyncBlobRandomReader;
 pub use full::FullRead;
+pub use loose::{LooseBlob, LooseFiles, LooseFilesConfig, LooseFilesStats, StaleBlob};
 pub use native::NativeFileAsyncBlobRandomReader;
 pub use part::RawRead;
 pub use remote::RemoteBlob;

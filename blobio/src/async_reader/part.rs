@@ -11,6 +11,7 @@
 //!   for its address between a completion and the next request.
 //! - [`DirectPart`] is over a part, and may read on behind its end, within the capacity of the
 //!   buffer below; it claims no byte behind the part's end.
+//! - [`Held`] passes every call on to the buffer in it.
 //! - [`RegionSlice`] points into memory that its owner, which it keeps alive, does not move, and
 //!   that nothing else reaches; it claims no byte initialised.
 //! - [`RawDestination`] leaves the promises to the caller of
@@ -142,6 +143,56 @@ unsafe impl<B: IoBufMut> IoBufMut for Part<B> {
         // SAFETY: the caller has initialised `len` bytes from the former `begin`, within `end`;
         // those before it are initialised, because it is 0 or was moved by such a call.
         unsafe { self.inner.set_init(self.begin) };
+    }
+}
+
+/// A buffer, and something that is to last for as long as the kernel works on it.
+#[derive(Debug)]
+pub(super) struct Held<B, K> {
+    buf: B,
+    _kept: K,
+}
+
+impl<B, K> Held<B, K> {
+    /// Lets `kept` go with `buf`.
+    pub(super) fn new(buf: B, kept: K) -> Self {
+        Self { buf, _kept: kept }
+    }
+
+    /// Gives the buffer back, and up what went with it.
+    pub(super) fn into_inner(self) -> B {
+        self.buf
+    }
+}
+
+// SAFETY: passed on to the buffer, which is one itself and is reached through this value alone.
+unsafe impl<B: IoBuf, K: 'static> IoBuf for Held<B, K> {
+    fn stable_ptr(&self) -> *const u8 {
+        self.buf.stable_ptr()
+    }
+
+    fn init_len(&self) -> usize {
+        self.buf.init_len()
+    }
+
+    fn fixed_index(&self, owner: usize) -> Option<u16> {
+        self.buf.fixed_index(owner)
+    }
+}
+
+// SAFETY: as for IoBuf.
+unsafe impl<B: IoBufMut, K: 'static> IoBufMut for Held<B, K> {
+    fn stable_mut_ptr(&mut self) -> *mut u8 {
+        self.buf.stable_mut_ptr()
+    }
+
+    fn capacity(&self) -> usize {
+        self.buf.capacity()
+    }
+
+    unsafe fn set_init(&mut self, len: usize) {
+        // SAFETY: the caller keeps to the buffer's own terms.
+        unsafe { self.buf.set_init(len) };
     }
 }
 

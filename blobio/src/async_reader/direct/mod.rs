@@ -14,6 +14,7 @@ use corelane::fs::{File, Metadata, OpenOptions, ReadMode};
 use super::borrowed::BorrowedRead;
 use super::destination::{Destination, ReadInto};
 use super::device::{self, Local};
+use super::driven::driven;
 use super::full::FullRead;
 use super::part::{DirectPart, Part};
 use crate::traits::{
@@ -132,7 +133,7 @@ impl DirectFileAsyncBlobRandomReader {
     pub async fn read_at<B: IoBufMut>(&self, buf: B, pos: u64) -> BufResult<usize, B> {
         let len = buf.capacity();
         let read = Read::new(self, pos, len, ReadHow::Auto);
-        read.run(buf, Overrun::No).await
+        driven(read.run(buf, Overrun::No)).await
     }
 }
 
@@ -322,7 +323,7 @@ impl RandomReadBlobAsync for DirectFileAsyncBlobRandomReader {
         match uninit::make_room(&mut buf, len) {
             Ok(()) => {
                 let read = Read::new(self, pos, len, ReadHow::Auto);
-                Box::pin(read.run(buf, Overrun::Yes))
+                Box::pin(driven(read.run(buf, Overrun::Yes)))
             }
             Err(e) => Box::pin(ready((Err(e), buf))),
         }
@@ -355,6 +356,6 @@ impl RandomReadBlobAsync for DirectFileAsyncBlobRandomReader {
             Destination::Region(_) => Overrun::No,
             _ => Overrun::Yes,
         };
-        Box::pin(Read::new(self, pos, len, how).run(dest, overrun))
+        Box::pin(driven(Read::new(self, pos, len, how).run(dest, overrun)))
     }
 }
