@@ -11,7 +11,7 @@ use super::error::{PackError, PackErrorKind};
 use super::lookup::read_page;
 use super::pack::{Decoder, Shared, count};
 use super::range::{RangeRead, RangeStep, Run, RunBlock};
-use crate::decode::Priority;
+use crate::queue::Class;
 use crate::slice::BlobSlice;
 use crate::traits::{BlobMetadata, RandomReadBlob, unexpected_eof};
 use crate::uninit;
@@ -62,11 +62,11 @@ impl<B> EntryBlob<B> {
         self.content.hash()
     }
 
-    /// Sets the priority at which asynchronous reads decompress, if that is done by a pool.
+    /// Sets the class in which asynchronous reads decompress, if that is done by a pool.
     #[must_use]
-    pub fn priority(mut self, priority: Priority) -> Self {
+    pub fn class(mut self, class: Class) -> Self {
         if let Some(decoder) = &mut self.decoder {
-            decoder.priority = priority;
+            decoder.class = class;
         }
         self
     }

@@ -17,8 +17,12 @@ use super::format::PageRef;
 use super::pack::count;
 use super::page::{Expected, Page};
 use super::range::{RangeRead, RangeStep, Run, RunBlock};
+#[cfg(feature = "executor")]
+use crate::async_reader::{Destination, ReadInto, read_into_by_copy};
 use crate::decode::{Codec, Running};
-use crate::traits::{BlobMetadataAsync, OwnedRead, RandomReadBlobAsync};
+#[cfg(feature = "executor")]
+use crate::traits::ReadHow;
+use crate::traits::{BlobHints, BlobMetadataAsync, OwnedRead, RandomReadBlobAsync};
 use crate::uninit;
 
 /// Blocks up to this raw length are decompressed where they are read: going to another thread and
@@ -270,7 +274,7 @@ impl<B: RandomReadBlobAsync, D: EntrySink> EntryRead<B, D> {
             let decoder = this.entry.decoder();
             if let Some(decoder) = decoder.filter(|_| pays || !this.jobs.is_empty()) {
                 let (bytes, task) = (Arc::clone(&bytes), block.clone());
-                let running = decoder.pool.run(decoder.priority, move || {
+                let running = decoder.pool.run(decoder.class, move || {
                     block::decode(&task, &bytes[task.stored.clone()])
                 });
                 this.jobs.push_back(Job { block, running });
@@ -362,7 +366,7 @@ impl<B> BlobMetadataAsync for EntryBlob<B> {
     }
 }
 
-impl<B: RandomReadBlobAsync + Clone> RandomReadBlobAsync for EntryBlob<B> {
+impl<B: RandomReadBlobAsync + Clone + 'static> RandomReadBlobAsync for EntryBlob<B> {
     type ReadFuture<'a, 'b>
         = EntryRead<B, &'b mut [MaybeUninit<u8>]>
     where
@@ -395,6 +399,27 @@ impl<B: RandomReadBlobAsync + Clone> RandomReadBlobAsync for EntryBlob<B> {
 
     fn read_owned_async(&self, pos: u64, len: usize, buf: Vec<u8>) -> Self::ReadOwnedFuture {
         EntryRead::new(self, pos, len, buf)
+    }
+
+    fn hints(&self) -> BlobHints {
+        let below = self.blob().hints();
+        if let Some((at, _)) = self.straight(0, 0) {
+            return below.of_range(at);
+        }
+        // A block is read and decompressed once for all that is wanted of it.
+        let mut hints = BlobHints::new();
+        hints.merge_pays = true;
+        hints.device = below.device;
+        hints
+    }
+
+    #[cfg(feature = "executor")]
+    fn read_into_async(&self, pos: u64, len: usize, dest: Destination, how: ReadHow) -> ReadInto {
+        if let Some((at, len)) = self.straight(pos, len) {
+            count(&self.shared().counters.straight_len, len);
+            return self.blob().read_into_async(at, len, dest, how);
+        }
+        read_into_by_copy(dest, len, |vec| self.read_owned_async(pos, len, vec))
     }
 }
 

@@ -7,19 +7,22 @@
 
 use crate::buf::{BufResult, IoBufMut};
 use crate::op::request::request_len;
-use crate::op::{Kind, Outcome, Request, SharedFd};
+use crate::op::{Kind, Outcome, ReadMode, Request, SharedFd};
 
 /// Reads at `offset` into `B`.
 #[derive(Debug)]
 pub(crate) struct Read<B> {
-    pub(crate) offset: u64,
+    offset: u64,
+    mode: ReadMode,
     buffer: std::marker::PhantomData<fn() -> B>,
 }
 
 impl<B> Read<B> {
-    pub(crate) fn new(offset: u64) -> Self {
+    #[inline]
+    pub(crate) fn new(offset: u64, mode: ReadMode) -> Self {
         Self {
             offset,
+            mode,
             buffer: std::marker::PhantomData,
         }
     }
@@ -31,6 +34,7 @@ unsafe impl<B: IoBufMut> Kind for Read<B> {
     type Memory = (B, SharedFd);
     type Output = BufResult<usize, B>;
 
+    #[inline]
     fn request(&self, (buf, fd): &mut Self::Memory, owner: usize) -> Request {
         Request::Read {
             fd: fd.raw(),
@@ -38,10 +42,12 @@ unsafe impl<B: IoBufMut> Kind for Read<B> {
             fixed: buf.fixed_index(owner),
             ptr: buf.stable_mut_ptr(),
             offset: self.offset,
+            mode: self.mode,
         }
     }
 
-    fn complete(self, outcome: Outcome, (mut buf, _): Self::Memory) -> Self::Output {
+    #[inline]
+    fn complete(&self, outcome: Outcome, (mut buf, _): Self::Memory) -> Self::Output {
         let result = outcome.into_result().map(|count| {
             let count = count as usize;
             // SAFETY: the kernel has written `count` bytes, at most the capacity it was given.
