@@ -11,7 +11,7 @@ use std::task::{Context, Poll, ready};
 use pin_project_lite::pin_project;
 
 use super::block;
-use super::data::EntryBlob;
+use super::data::{EntryBlob, put_into_slices, slices_len};
 use super::error::{PackError, PackErrorKind};
 use super::format::PageRef;
 use super::pack::count;
@@ -341,16 +341,8 @@ impl EntrySink for &mut [IoSliceMut<'_>] {
         Ok(())
     }
 
-    fn put(&mut self, at: usize, mut bytes: &[u8]) {
-        let mut skip = at;
-        for buf in self.iter_mut() {
-            let skipped = skip.min(buf.len());
-            skip -= skipped;
-            let len = bytes.len().min(buf.len() - skipped);
-            let (now, later) = bytes.split_at(len);
-            buf[skipped..skipped + len].copy_from_slice(now);
-            bytes = later;
-        }
+    fn put(&mut self, at: usize, bytes: &[u8]) {
+        put_into_slices(self, at, bytes);
     }
 
     fn finish(self, result: io::Result<usize>) -> io::Result<usize> {
@@ -391,9 +383,7 @@ impl<B: RandomReadBlobAsync + Clone + 'static> RandomReadBlobAsync for EntryBlob
         pos: u64,
         bufs: &'b mut [IoSliceMut<'bb>],
     ) -> Self::ReadVecFuture<'a, 'b, 'bb> {
-        let len = bufs
-            .iter()
-            .fold(0, |len: usize, buf| len.saturating_add(buf.len()));
+        let len = slices_len(bufs);
         EntryRead::new(self, pos, len, bufs)
     }
 
