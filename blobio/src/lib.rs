@@ -26,6 +26,9 @@ pub mod sync_reader;
 #[cfg(feature = "executor")]
 pub mod async_reader;
 
+#[cfg(feature = "pack")]
+pub mod decode;
+
 pub mod adapters;
 pub mod pack;
 pub mod plan;
