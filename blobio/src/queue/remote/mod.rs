@@ -41,7 +41,7 @@ pub struct RemoteQueue {
     link: Arc<Link>,
 }
 
-/// A registered blob, as other threads know it; see [`QueuedBlob`].
+/// A registered blob, as other threads know it; see [`QueuedBlob`](super::QueuedBlob).
 #[derive(Clone)]
 pub struct RemoteQueuedBlob {
     ticket: Arc<BlobTicket>,
