@@ -15,6 +15,7 @@ use std::slice;
 
 use corelane::buf::{AlignedBuf, IoBuf, IoBufMut, PoolBuf};
 
+use super::window::Window;
 use crate::region::RegionSlice;
 use crate::traits::OwnedRead;
 use crate::uninit;
@@ -31,6 +32,9 @@ pub enum Destination {
     Aligned(AlignedBuf),
     /// A part of memory that the caller owns; it is never read back.
     Region(RegionSlice),
+    /// A part of one of these, made by the queue for one read of several.
+    #[doc(hidden)]
+    Window(Window),
 }
 
 macro_rules! each {
@@ -40,6 +44,7 @@ macro_rules! each {
             Destination::Pool($buf) => $call,
             Destination::Aligned($buf) => $call,
             Destination::Region($buf) => $call,
+            Destination::Window($buf) => $call,
         }
     };
 }
@@ -54,6 +59,7 @@ impl Destination {
             Self::Pool(buf) => buf,
             Self::Aligned(buf) => buf,
             Self::Region(_) => &[],
+            Self::Window(window) => window.bytes(),
         }
     }
 
@@ -91,6 +97,7 @@ impl Destination {
             Self::Pool(buf) => buf.truncate(0),
             Self::Aligned(buf) => buf.truncate(0),
             Self::Region(_) => {}
+            Self::Window(window) => window.truncate(0),
         }
         let room = self.capacity();
         if len <= room {
@@ -115,6 +122,9 @@ impl Destination {
             "{} bytes at {at} of a destination of {room}",
             bytes.len()
         );
+        if let Self::Window(window) = self {
+            return window.copy_at(at, bytes);
+        }
         if let Self::Region(slice) = self {
             uninit::copy_into(&mut slice.as_uninit_mut()[at..], bytes);
             return;
@@ -142,6 +152,7 @@ impl Destination {
             Self::Pool(buf) => buf.truncate(len),
             Self::Aligned(buf) => buf.truncate(len),
             Self::Region(_) => {}
+            Self::Window(window) => window.truncate(len),
         }
     }
 }
@@ -167,6 +178,12 @@ impl From<AlignedBuf> for Destination {
 impl From<RegionSlice> for Destination {
     fn from(slice: RegionSlice) -> Self {
         Self::Region(slice)
+    }
+}
+
+impl From<Window> for Destination {
+    fn from(window: Window) -> Self {
+        Self::Window(window)
     }
 }
 

@@ -22,6 +22,7 @@ mod native;
 mod part;
 mod remote;
 pub(crate) mod runtime;
+mod window;
 mod zip;
 
 pub use borrowed::BorrowedRead;

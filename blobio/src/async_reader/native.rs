@@ -182,6 +182,7 @@ impl RandomReadBlobAsync for NativeFileAsyncBlobRandomReader {
             Destination::Pool(buf) => self.read_kind(pos, len, buf, how),
             Destination::Aligned(buf) => self.read_kind(pos, len, buf, how),
             Destination::Region(slice) => self.read_kind(pos, len, slice, how),
+            Destination::Window(window) => self.read_kind(pos, len, window, how),
         }
     }
 }

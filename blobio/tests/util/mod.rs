@@ -4,9 +4,13 @@
 pub(crate) mod async_suite;
 pub(crate) mod blobs;
 #[cfg(feature = "executor")]
+pub(crate) mod hinting;
+#[cfg(feature = "executor")]
 pub(crate) mod into_suite;
 #[cfg(feature = "pack")]
 pub(crate) mod packs;
+#[cfg(feature = "executor")]
+pub(crate) mod queue_blobs;
 pub(crate) mod sync_suite;
 pub(crate) mod zips;
 

@@ -353,7 +353,7 @@ impl RandomReadBlobAsync for DirectFileAsyncBlobRandomReader {
         }
         // Memory that the caller owns is written only as far as was asked for.
         let overrun = match dest {
-            Destination::Region(_) => Overrun::No,
+            Destination::Region(_) | Destination::Window(_) => Overrun::No,
             _ => Overrun::Yes,
         };
         Box::pin(driven(Read::new(self, pos, len, how).run(dest, overrun)))

@@ -276,6 +276,7 @@ impl RandomReadBlobAsync for LooseBlob {
             Destination::Pool(buf) => self.read_to(pos, len, buf, how),
             Destination::Aligned(buf) => self.read_to(pos, len, buf, how),
             Destination::Region(slice) => self.read_to(pos, len, slice, how),
+            Destination::Window(window) => self.read_to(pos, len, window, how),
         }
     }
 }

@@ -1,0 +1,243 @@
+//! Which requests are next, and which of their neighbours go with them.
+
+use super::State;
+use crate::plan::{Limits, Plan, Want};
+use crate::queue::Class;
+use crate::queue::error::ReadError;
+use crate::queue::limits::Flight;
+use crate::queue::order::Admit;
+use crate::queue::outbox::{Outbox, guarded};
+use crate::queue::record::{self, Key, Place};
+
+use super::issue::Read;
+
+/// What was chosen at one time. Keeps its memory.
+#[derive(Default)]
+pub(super) struct Window {
+    pub(super) chosen: Vec<Chosen>,
+    /// What the chosen ones count as in flight until their reads do.
+    pub(super) flights: Vec<Flight>,
+    pub(super) wants: Vec<(u64, Want)>,
+    pub(super) plan: Plan,
+    pub(super) reads: Vec<Read>,
+}
+
+/// A request that was chosen.
+pub(super) struct Chosen {
+    pub(super) key: Key,
+    len: usize,
+    /// Its destination, where that is yet to be made or measured; then as made.
+    pub(super) to: Place,
+    pub(super) error: Option<ReadError>,
+}
+
+impl Window {
+    /// Calls the allocators and measures the destinations.
+    pub(super) fn make_destinations(&mut self) {
+        for chosen in &mut self.chosen {
+            let mut dest = match std::mem::replace(&mut chosen.to, Place::Away) {
+                Place::Fresh(dest) => dest,
+                Place::Allocate(allocate) => match guarded(|| allocate(chosen.len)) {
+                    Some(Ok(dest)) => dest,
+                    Some(Err(error)) => {
+                        chosen.error = Some(ReadError::Allocator(error.into()));
+                        continue;
+                    }
+                    None => {
+                        chosen.error = Some(ReadError::Panicked("the destination's allocator"));
+                        continue;
+                    }
+                },
+                Place::Here(_) | Place::Away => continue,
+            };
+            chosen.error = dest.reserve(chosen.len).err().map(ReadError::io);
+            chosen.to = Place::Here(dest);
+        }
+    }
+}
+
+impl State {
+    /// Fills the window with what is next; says whether there is anything to issue.
+    pub(super) fn choose(
+        &mut self,
+        window: &mut Window,
+        window_max: usize,
+        out: &mut Outbox,
+    ) -> bool {
+        self.issue_put_off(out);
+        while self.put_off.is_empty() && window.chosen.len() < window_max {
+            let in_flight = &self.in_flight;
+            let admit = |class, bytes| in_flight.admit(class, bytes);
+            let Some(popped) = self.order.pop(self.now_ns, admit) else {
+                break;
+            };
+            let key = popped.value;
+            if self.park(key) {
+                continue;
+            }
+            let first = window.chosen.len();
+            self.take_out(key, window);
+            let mut bytes = popped.bytes;
+            if self.merges(key) {
+                bytes = self.gather(key, popped.class, bytes, window, window_max);
+            }
+            debug_assert!(window.chosen.len() > first);
+            window
+                .flights
+                .push(self.in_flight.start(popped.class, bytes));
+        }
+        !window.chosen.is_empty() || self.lanes.is_due()
+    }
+
+    /// Puts a request aside whose destination, half full between two pieces, would take too much
+    /// memory besides those that are.
+    fn park(&mut self, key: Key) -> bool {
+        let record = self.records.get_mut(key).expect("what is queued is held");
+        record.ticket = None;
+        let allocates = match &record.to {
+            Place::Allocate(_) => true,
+            Place::Fresh(dest) => dest.capacity() < record.len,
+            Place::Here(_) | Place::Away => false,
+        };
+        if record.begun || !allocates || !record.has_more() {
+            return false;
+        }
+        let bytes = self.begun_bytes.saturating_add(record.len as u64);
+        if self.begun_bytes > 0 && bytes > self.begun_max {
+            record.state = record::State::Parked;
+            self.parked.insert((record.since_ns, key));
+            self.near.remove(&(record.blob.id, record.piece_pos(), key));
+            return true;
+        }
+        record.begun = true;
+        self.begun_bytes = bytes;
+        false
+    }
+
+    /// Moves a request from the order to the window.
+    fn take_out(&mut self, key: Key, window: &mut Window) {
+        let record = self.records.get_mut(key).expect("what is queued is held");
+        record.state = record::State::Chosen;
+        if record.blob.merges() {
+            let near = (record.blob.id, record.piece_pos(), key);
+            self.near.remove(&near);
+        }
+        let to = match &record.to {
+            Place::Here(_) | Place::Away => Place::Away,
+            Place::Fresh(_) | Place::Allocate(_) => std::mem::replace(&mut record.to, Place::Away),
+        };
+        window.chosen.push(Chosen {
+            key,
+            len: record.len,
+            to,
+            error: None,
+        });
+    }
+
+    fn merges(&self, key: Key) -> bool {
+        let record = self.records.get(key);
+        record.is_some_and(|record| record.blob.merges() && !record.alone)
+            && self.shared_bytes < self.merge_max
+    }
+
+    /// Takes the neighbours of a request that a merged read could serve as well, and gives the
+    /// bytes of all of them. Which of them share a read is for the plan to say.
+    fn gather(
+        &mut self,
+        key: Key,
+        class: Class,
+        mut bytes: u64,
+        window: &mut Window,
+        window_max: usize,
+    ) -> u64 {
+        let Some(record) = self.records.get(key) else {
+            return bytes;
+        };
+        let (blob, limits) = (record.blob.id, record.blob.limits);
+        let align = record.blob.align();
+        let pos = record.piece_pos();
+        let mut span = Span::of(pos, record.piece_len(), align);
+        for forwards in [true, false] {
+            while window.chosen.len() < window_max {
+                let next = if forwards {
+                    self.near.range((blob, pos, Key::MIN)..).next()
+                } else {
+                    self.near.range(..(blob, pos, Key::MIN)).next_back()
+                };
+                let Some(&(of, at, next)) = next else { break };
+                let Some(record) = self.records.get(next).filter(|_| of == blob) else {
+                    break;
+                };
+                let len = record.piece_len();
+                let other = Span::of(at, len, align);
+                let joined = span.with(&other);
+                let sum = bytes.saturating_add(len as u64);
+                let fits = self.in_flight.admit(class, sum) == Admit::Take;
+                if !span.may_join(&other, &limits) || !fits || record.has_more() {
+                    break;
+                }
+                span = joined;
+                bytes = sum;
+                self.dequeue(next);
+                self.take_out(next, window);
+            }
+        }
+        bytes
+    }
+}
+
+/// A range of a blob, widened to its alignment, that one read might have.
+#[derive(Clone, Copy)]
+struct Span {
+    start: u64,
+    end: u64,
+    /// The bytes that are asked of it; those that are asked twice may count twice.
+    asked: u64,
+    /// There are blocks in it that nobody asked for.
+    bridged: bool,
+}
+
+impl Span {
+    fn of(pos: u64, len: usize, align: u64) -> Self {
+        let end = pos.saturating_add(len as u64);
+        Self {
+            start: pos - pos % align,
+            end: end.checked_next_multiple_of(align).unwrap_or(u64::MAX),
+            asked: len as u64,
+            bridged: false,
+        }
+    }
+
+    fn with(&self, other: &Self) -> Self {
+        Self {
+            start: self.start.min(other.start),
+            end: self.end.max(other.end),
+            asked: self.asked.saturating_add(other.asked),
+            bridged: self.bridged || self.gap(other) > 0,
+        }
+    }
+
+    fn gap(&self, other: &Self) -> u64 {
+        let behind = other.start.saturating_sub(self.end);
+        behind.max(self.start.saturating_sub(other.end))
+    }
+
+    fn len(&self) -> u64 {
+        self.end - self.start
+    }
+
+    /// Says whether the plan is likely to make one read of both.
+    fn may_join(&self, other: &Self, limits: &Limits) -> bool {
+        let joined = self.with(other);
+        let read_max = u64::from(limits.read_max);
+        let overlap = self.start < other.end && other.start < self.end;
+        let len_max = if overlap {
+            read_max
+        } else {
+            limits.span_max.min(read_max)
+        };
+        let permille = u128::from(limits.amplification_max.max(1000));
+        let little = u128::from(joined.len()) * 1000 <= u128::from(joined.asked) * permille;
+        self.gap(other) <= limits.gap_max && joined.len() <= len_max && (!joined.bridged || little)
+    }
+}

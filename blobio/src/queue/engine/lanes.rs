@@ -1,0 +1,207 @@
+//! The tasks that reads run in. A lane takes one read after the other, so that a read costs no
+//! task of its own, and a completion polls nothing but its read.
+
+use std::collections::VecDeque;
+use std::future::poll_fn;
+use std::io;
+use std::rc::Rc;
+use std::task::{Context, Poll, Waker};
+
+use super::Inner;
+use super::issue::{Read, Served};
+use super::land::Brought;
+use crate::async_reader::{Destination, ReadInto};
+use crate::queue::error::ReadError;
+use crate::queue::outbox::{Outbox, guarded};
+use crate::queue::submit;
+use crate::traits::ReadHow;
+
+/// The lanes, and the reads that wait for one. There are as many as reads were ever in flight.
+#[derive(Default)]
+pub(super) struct Lanes {
+    ready: VecDeque<Read>,
+    /// Lanes without a read: their numbers and whom to wake.
+    idle: Vec<(usize, Waker)>,
+    /// By number, whether the lane is in `idle`.
+    is_idle: Vec<bool>,
+    /// Lanes that are to be made.
+    due: usize,
+    /// Set when there will be no more reads.
+    ended: bool,
+}
+
+impl Lanes {
+    pub(super) fn launch(&mut self, read: Read, out: &mut Outbox) {
+        self.ready.push_back(read);
+        match self.idle.pop() {
+            Some((lane, waker)) => {
+                self.is_idle[lane] = false;
+                out.wake_all(Some(waker));
+            }
+            None => self.due += 1,
+        }
+    }
+
+    pub(super) fn is_due(&self) -> bool {
+        self.due > 0
+    }
+
+    pub(super) fn take_due(&mut self) -> usize {
+        std::mem::take(&mut self.due)
+    }
+
+    pub(super) fn take_ready(&mut self) -> Option<Read> {
+        self.ready.pop_front()
+    }
+
+    pub(super) fn end(&mut self, out: &mut Outbox) {
+        self.ended = true;
+        out.wake_all(self.idle.drain(..).map(|(_, waker)| waker));
+        self.is_idle.fill(false);
+    }
+
+    fn add(&mut self) -> usize {
+        self.is_idle.push(false);
+        self.is_idle.len() - 1
+    }
+
+    /// Gives a lane its next read, or none when there will be no more.
+    fn poll_next(&mut self, lane: usize, waker: Waker, out: &mut Outbox) -> Poll<Option<Read>> {
+        if self.is_idle[lane] {
+            // Woken by somebody else: its old waker may be another one.
+            self.is_idle[lane] = false;
+            let old = self.idle.iter().position(|(number, _)| *number == lane);
+            let old = old.map(|index| self.idle.swap_remove(index).1);
+            out.drop_waker(old);
+        }
+        if let Some(read) = self.ready.pop_front() {
+            out.drop_waker(Some(waker));
+            return Poll::Ready(Some(read));
+        }
+        if self.ended {
+            out.drop_waker(Some(waker));
+            return Poll::Ready(None);
+        }
+        self.idle.push((lane, waker));
+        self.is_idle[lane] = true;
+        Poll::Pending
+    }
+}
+
+/// Runs reads until there will be no more.
+pub(super) async fn lane(inner: Rc<Inner>) {
+    let lane = inner.with(|state, _| state.lanes.add());
+    loop {
+        let next = poll_fn(|cx| {
+            let waker = cx.waker().clone();
+            inner.with(|state, out| state.lanes.poll_next(lane, waker, out))
+        });
+        let Some(read) = next.await else { return };
+        let mut aloft = Aloft {
+            inner: &inner,
+            read: Some(read),
+        };
+        let Some(first) = aloft.begin() else { continue };
+        let (mut future, mut how) = first;
+        let brought = loop {
+            let brought = poll_fn(|cx| poll_guarded(&mut future, cx)).await;
+            match aloft.refused(how, brought) {
+                Ok(brought) => break brought,
+                Err(Some(again)) => (future, how) = again,
+                Err(None) => break lost(),
+            }
+        };
+        // The future is code of others and goes before its result is told.
+        guarded(|| drop(future));
+        aloft.land(brought);
+    }
+}
+
+/// A read in a lane. Dropped before its end, with the task, it is lost.
+struct Aloft<'a> {
+    inner: &'a Inner,
+    read: Option<Read>,
+}
+
+type Begun = (ReadInto, ReadHow);
+
+impl Aloft<'_> {
+    /// Calls the blob; none when nobody wants the read any more, or the blob panicked.
+    fn begin(&mut self) -> Option<Begun> {
+        let inner = self.inner;
+        let read = self.read.as_mut()?;
+        let to = read.to.take()?;
+        if let Served::One(key) = read.served
+            && inner.look(|state| state.is_unwanted(key))
+        {
+            self.land(Brought {
+                result: Ok(0),
+                to: Some(to),
+            });
+            return None;
+        }
+        let how = submit::first(read.blob.cached.get(), read.len);
+        let begun = self.issue(to, how);
+        if begun.is_none() {
+            self.land(lost());
+        }
+        begun
+    }
+
+    fn issue(&self, to: Destination, how: ReadHow) -> Option<Begun> {
+        let read = self.read.as_ref()?;
+        let future = guarded(|| read.blob.read(read.pos, read.len, to, how))?;
+        Some((future, how))
+    }
+
+    /// Issues a read again that was refused; gives what it brought otherwise.
+    fn refused(&self, how: ReadHow, brought: Brought) -> Result<Brought, Option<Begun>> {
+        let Some(read) = &self.read else {
+            return Ok(brought);
+        };
+        let refused = how == ReadHow::NoWait
+            && matches!(&brought.result, Err(error) if error.kind() == io::ErrorKind::WouldBlock);
+        let cached = submit::learn(read.blob.cached.get(), how, refused);
+        read.blob.cached.set(cached);
+        let to = match brought {
+            Brought { to: Some(to), .. } if refused => to,
+            brought => return Ok(brought),
+        };
+        self.inner
+            .with(|state, _| state.counters.totals.refused += 1);
+        Err(self.issue(to, submit::after_refusal(cached, read.len)))
+    }
+
+    fn land(&mut self, brought: Brought) {
+        if let Some(read) = self.read.take() {
+            self.inner
+                .with_time(|state, out| state.land(read, brought, out));
+        }
+    }
+}
+
+impl Drop for Aloft<'_> {
+    fn drop(&mut self) {
+        if let Some(read) = self.read.take() {
+            self.inner.with_time(|state, out| state.lose(read, out));
+        }
+    }
+}
+
+fn lost() -> Brought {
+    Brought {
+        result: Err(ReadError::Panicked("a blob")),
+        to: None,
+    }
+}
+
+fn poll_guarded(future: &mut ReadInto, cx: &mut Context<'_>) -> Poll<Brought> {
+    match guarded(|| future.as_mut().poll(cx)) {
+        Some(Poll::Pending) => Poll::Pending,
+        Some(Poll::Ready((result, to))) => Poll::Ready(Brought {
+            result: result.map_err(ReadError::io),
+            to: Some(to),
+        }),
+        None => Poll::Ready(lost()),
+    }
+}
