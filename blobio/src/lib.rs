@@ -28,6 +28,8 @@ pub mod async_reader;
 
 pub mod adapters;
 pub mod pack;
+pub mod plan;
+pub mod queue;
 
 pub mod error;
 

@@ -116,6 +116,12 @@ impl Backend {
         each!(self, backend => backend.identity())
     }
 
+    /// Says whether the submission queue is full.
+    #[inline]
+    pub(super) fn is_full(&mut self) -> bool {
+        each!(self, backend => backend.is_full())
+    }
+
     /// Takes a request, or answers `false` when the queue is full.
     #[inline]
     pub(super) fn push(&mut self, key: OpKey, request: &Request) -> bool {

@@ -7,8 +7,9 @@ use super::{Driver, READY_MAX};
 use crate::guard::guarded_each;
 use crate::op::Outcome;
 use crate::op::lifecycle::Action;
-use crate::op::slab::{OpKey, Results, Slot};
+use crate::op::slab::{OpKey, Removed, Results};
 use crate::ring::Cqe;
+use crate::task;
 
 /// User data of the kick's completions.
 pub(super) const KICK: u64 = crate::op::slab::CONTROL | 1;
@@ -19,7 +20,7 @@ pub(super) const CANCEL: u64 = crate::op::slab::CONTROL | 2;
 #[derive(Debug, Default)]
 pub(crate) struct Delivery {
     pub(crate) wakers: Vec<Waker>,
-    pub(crate) dropped: Vec<Slot>,
+    pub(crate) dropped: Vec<Removed>,
 }
 
 impl Delivery {
@@ -70,16 +71,21 @@ impl Driver {
         match action {
             Action::Deliver => {
                 slot.push_result(outcome);
-                delivery.wakers.extend(slot.waker.take());
+                // A task of this worker goes into the run queue, which runs no code of the user's;
+                // its waker stays for its next operation.
+                let woken = |waker: &Waker| task::wake_own(waker);
+                if !slot.waker.as_ref().is_some_and(woken) {
+                    delivery.wakers.extend(slot.waker.take());
+                }
                 let behind = slot.results.len() >= READY_MAX && !last && !slot.paused;
                 if behind && matches!(slot.results, Results::Many(_)) {
                     slot.paused = true;
                     self.cancel(key);
                 }
             }
-            Action::Dispose => slot.dispose_of(outcome),
+            Action::Dispose => self.slab.dispose_of(key, outcome),
             Action::Free => {
-                slot.dispose_of(outcome);
+                self.slab.dispose_of(key, outcome);
                 delivery.dropped.extend(self.slab.remove(key));
             }
             Action::Keep | Action::Cancel => unreachable!("not an answer to a completion"),

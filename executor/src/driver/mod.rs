@@ -19,7 +19,7 @@ use crate::config::Config;
 use crate::error::SetupError;
 use crate::op::lifecycle::{Action, Lifecycle};
 use crate::op::request::LaneId;
-use crate::op::slab::{NewOp, OpKey, OpSlab, Results, Slot};
+use crate::op::slab::{NewOp, OpKey, OpSlab, Removed, Results, Slot};
 use crate::op::{Kind, Outcome, Request};
 use crate::ring::{Cqe, Pending, Wait};
 
@@ -83,6 +83,10 @@ pub(crate) struct Driver {
     /// Keeps memory mapped that is registered with the ring.
     registered: Vec<Arc<dyn Any + Send + Sync>>,
     cqes: Vec<Cqe>,
+    /// The waker of the task whose operation was finished last, for the next operation of the same
+    /// task: most tasks ask for the next as soon as they have one. Never one of the user's own
+    /// making; gone by the next enter.
+    spare: Option<Waker>,
     counters: Counters,
 }
 
@@ -113,6 +117,7 @@ impl Driver {
             groups_next: 0,
             registered: Vec::new(),
             cqes: Vec::with_capacity(crate::config::REAP_BATCH),
+            spare: None,
             counters: Counters::default(),
         })
     }
@@ -195,6 +200,7 @@ impl Driver {
     ///
     /// `EBADR`: the kernel lost a completion; no operation can be relied on any more.
     pub(crate) fn enter(&mut self, wait: Wait) -> io::Result<()> {
+        self.spare = None;
         self.pump();
         let Some(backend) = &mut self.backend else {
             return Ok(());
@@ -214,30 +220,41 @@ impl Driver {
         }
     }
 
-    /// Takes a result of `key`, or leaves `waker` to be woken when there is one.
+    /// Returns what an operation needs to know before it is submitted: the driver's identity, and
+    /// the waker of the task that `waker` belongs to, if it is at hand.
     #[inline]
-    fn poll<M: 'static>(&mut self, key: OpKey, waker: &Waker) -> Polled<M> {
+    fn start(&mut self, waker: &Waker) -> (usize, Option<Waker>) {
+        let spare = self.spare.take_if(|spare| spare.will_wake(waker));
+        (self.identity(), spare)
+    }
+
+    /// Takes a result of `key`, or says whether `waker` is in place to be woken when there is one.
+    /// After the last result, [`finish`](Self::finish) takes the rest.
+    #[inline]
+    fn poll(&mut self, key: OpKey, waker: &Waker) -> Polled {
         let Some(slot) = self.slab.get_mut(key) else {
             return Polled::Gone;
         };
         if let Some(outcome) = slot.pop_result() {
-            let last = slot.lifecycle == Lifecycle::Completed && slot.results.len() == 0;
-            let paused = slot.paused;
-            let memory = if last { slot.take_memory() } else { None };
-            if last {
-                // Nothing of the user's is left in it: no memory, no result, no waker.
-                drop(self.slab.remove(key));
-            }
             return Polled::Ready {
                 outcome,
-                memory,
-                paused,
+                last: slot.lifecycle == Lifecycle::Completed && slot.results.len() == 0,
+                paused: slot.paused,
             };
         }
         match &slot.waker {
             Some(current) if current.will_wake(waker) => Polled::Pending,
             _ => Polled::NeedsWaker,
         }
+    }
+
+    /// Takes the memory of an operation whose last result was taken; its slot is free.
+    #[inline(always)]
+    fn finish<M: 'static>(&mut self, key: OpKey) -> M {
+        let (memory, waker) = self.slab.finish(key);
+        // The waker that is replaced is a task's: dropping it runs no code of the user's.
+        self.spare = waker;
+        memory
     }
 
     /// Leaves `waker` in the slot and returns the one that was there, or `waker` itself when a
@@ -252,7 +269,7 @@ impl Driver {
     }
 
     /// Lets go of an operation. What is returned is dropped by the caller, after the borrow.
-    fn ignore(&mut self, key: OpKey) -> (Option<Slot>, Option<Waker>) {
+    fn ignore(&mut self, key: OpKey) -> (Option<Removed>, Option<Waker>) {
         let Some(slot) = self.slab.get_mut(key) else {
             return (None, None);
         };
@@ -262,21 +279,21 @@ impl Driver {
         match action {
             Action::Free => {
                 let lane = slot.lane;
-                let slot = self.slab.remove(key);
+                let removed = self.slab.remove(key);
                 if was_queued {
                     self.bury(lane);
                 }
-                (slot, None)
+                (removed, None)
             }
             Action::Cancel => {
                 let waker = slot.waker.take();
-                while let Some(outcome) = slot.pop_result() {
-                    slot.dispose_of(outcome);
+                while let Some(outcome) = self.slab.get_mut(key).and_then(Slot::pop_result) {
+                    self.slab.dispose_of(key, outcome);
                 }
                 #[cfg(corelane_planted = "free_on_drop")]
                 {
                     // The planted bug that the tests of dropping must find.
-                    slot.plant_free();
+                    self.slab.plant_free(key);
                 }
                 self.cancel(key);
                 (None, waker)
@@ -374,11 +391,11 @@ impl Drop for Driver {
 }
 
 /// The answer to a poll of an operation.
-enum Polled<M> {
-    /// A result; with the memory when it was the last.
+enum Polled {
+    /// A result; no more follow if it is the last.
     Ready {
         outcome: Outcome,
-        memory: Option<M>,
+        last: bool,
         paused: bool,
     },
     /// Nothing yet; the waker is in place.

@@ -2,6 +2,7 @@
 
 use std::task::{Context, Poll};
 
+use super::submit::Submitted;
 use super::{DriverRef, Polled, WakerSet, prepare, ready_queue};
 use crate::op::slab::OpKey;
 use crate::op::{Kind, Outcome};
@@ -40,17 +41,17 @@ where
                 }
                 return self.arm(cx);
             };
-            let polled = self.driver.borrow_mut().poll::<K::Memory>(key, cx.waker());
+            let polled = self.driver.borrow_mut().poll(key, cx.waker());
             match polled {
                 Polled::Ready {
                     outcome,
-                    memory,
+                    last,
                     paused,
                 } => {
-                    let last = memory.is_some();
-                    drop(memory);
                     if last {
                         self.armed = None;
+                        let memory = self.driver.borrow_mut().finish::<K::Memory>(key);
+                        drop(memory);
                     }
                     let ours = paused || self.stopped;
                     if last && ours && outcome.result == -libc::ECANCELED {
@@ -79,16 +80,18 @@ where
     }
 
     fn arm(&mut self, cx: &Context<'_>) -> Poll<Option<Outcome>> {
-        let waker = cx.waker().clone();
-        let owner = self.driver.borrow().identity();
+        let (owner, spare) = self.driver.borrow_mut().start(cx.waker());
+        let waker = spare.unwrap_or_else(|| cx.waker().clone());
         let (new, request) = prepare(&self.kind, self.memory.clone(), ready_queue(), owner);
-        let submitted = self.driver.borrow_mut().submit(request, new, waker);
+        let submitted = self.driver.borrow_mut().submit(&request, new, waker);
         match submitted {
-            Ok(key) => {
+            Submitted::Open(key) => {
                 self.armed = Some(key);
                 Poll::Pending
             }
-            Err(_closed) => {
+            Submitted::Closed(key) => {
+                let memory = self.driver.borrow_mut().finish::<K::Memory>(key);
+                drop(memory);
                 self.stopped = true;
                 Poll::Ready(Some(Outcome::gone()))
             }

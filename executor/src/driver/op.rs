@@ -2,8 +2,9 @@
 
 use std::future::Future;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 
+use super::submit::Submitted;
 use super::{DriverRef, Polled, WakerSet, prepare};
 use crate::op::slab::{OpKey, Results};
 use crate::op::{Kind, Outcome};
@@ -15,7 +16,8 @@ use crate::op::{Kind, Outcome};
 #[must_use = "an operation does nothing unless it is awaited"]
 pub(crate) struct Op<K: Kind> {
     driver: DriverRef,
-    state: State<K>,
+    kind: K,
+    state: State<K::Memory>,
     retries: u8,
 }
 
@@ -23,9 +25,9 @@ pub(crate) struct Op<K: Kind> {
 /// when signals keep it from making a helper thread, although nobody cancelled.
 const RETRIES_MAX: u8 = 8;
 
-enum State<K: Kind> {
-    NotStarted(K, K::Memory),
-    Submitted(K, OpKey),
+enum State<M> {
+    NotStarted(M),
+    Submitted(OpKey),
     Done,
 }
 
@@ -33,85 +35,96 @@ enum State<K: Kind> {
 impl<K: Kind> Unpin for Op<K> {}
 
 impl<K: Kind> Op<K> {
+    #[inline]
     pub(crate) fn new(driver: DriverRef, kind: K, memory: K::Memory) -> Self {
         Self {
             driver,
-            state: State::NotStarted(kind, memory),
+            kind,
+            state: State::NotStarted(memory),
             retries: 0,
         }
     }
 
     /// Submits the operation. The waker and the kind's memory are user code in part (`Clone`,
     /// [`IoBuf`](crate::buf::IoBuf), `AsFd`): they are asked before the driver is borrowed.
-    fn start(&mut self, cx: &Context<'_>) -> Poll<K::Output> {
-        let waker = cx.waker().clone();
-        let State::NotStarted(kind, memory) = std::mem::replace(&mut self.state, State::Done)
-        else {
-            unreachable!("an operation is started once");
-        };
-        let owner = self.driver.borrow().identity();
-        let (new, request) = prepare(&kind, memory, Results::One(None), owner);
-        let submitted = self.driver.borrow_mut().submit(request, new, waker);
+    #[inline]
+    fn start(&mut self, memory: K::Memory, cx: &Context<'_>) -> Poll<K::Output> {
+        let (owner, spare) = self.driver.borrow_mut().start(cx.waker());
+        let waker = spare.unwrap_or_else(|| cx.waker().clone());
+        let (new, request) = prepare(&self.kind, memory, Results::One(None), owner);
+        let submitted = self.driver.borrow_mut().submit(&request, new, waker);
         match submitted {
-            Ok(key) => {
-                self.state = State::Submitted(kind, key);
+            Submitted::Open(key) => {
+                self.state = State::Submitted(key);
                 Poll::Pending
             }
-            Err((new, _waker)) => {
-                let memory = new.memory.take::<K::Memory>();
-                Poll::Ready(kind.complete(Outcome::gone(), memory))
-            }
+            Submitted::Closed(key) => self.refused(key),
         }
     }
 
-    fn finish(
-        &mut self,
-        outcome: Outcome,
-        memory: Option<K::Memory>,
-        cx: &Context<'_>,
-    ) -> Poll<K::Output> {
-        let State::Submitted(kind, _) = std::mem::replace(&mut self.state, State::Done) else {
-            unreachable!("only a submitted operation has a result");
-        };
-        let memory = memory.expect("an operation's one result is its last");
-        if outcome.result == -libc::ECANCELED && self.retries < RETRIES_MAX {
-            // Only dropping the future cancels, and it is here.
-            self.retries += 1;
-            self.state = State::NotStarted(kind, memory);
-            return self.start(cx);
-        }
-        Poll::Ready(kind.complete(outcome, memory))
+    #[cold]
+    #[inline(never)]
+    fn refused(&mut self, key: OpKey) -> Poll<K::Output> {
+        let memory = self.driver.borrow_mut().finish::<K::Memory>(key);
+        Poll::Ready(self.kind.complete(Outcome::gone(), memory))
+    }
+
+    /// Submits the operation again. Only dropping the future cancels, and it is here.
+    #[cold]
+    #[inline(never)]
+    fn retry(&mut self, memory: K::Memory, cx: &Context<'_>) -> Poll<K::Output> {
+        self.retries += 1;
+        self.start(memory, cx)
+    }
+
+    /// Leaves a waker for an operation that has none, or another's. True: it is in place.
+    #[cold]
+    #[inline(never)]
+    fn leave_waker(&self, key: OpKey, waker: &Waker) -> bool {
+        let waker = waker.clone();
+        let set = self.driver.borrow_mut().set_waker(key, waker);
+        // Whichever is left over is dropped here, after the borrow.
+        matches!(set, WakerSet::Set { .. })
     }
 }
 
 impl<K: Kind> Future for Op<K> {
     type Output = K::Output;
 
+    #[inline]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<K::Output> {
         let this = self.get_mut();
         let key = match this.state {
-            State::NotStarted(..) => return this.start(cx),
-            State::Submitted(_, key) => key,
+            State::Submitted(key) => key,
+            State::NotStarted(_) => {
+                let State::NotStarted(memory) = std::mem::replace(&mut this.state, State::Done)
+                else {
+                    unreachable!("looked at just before");
+                };
+                return this.start(memory, cx);
+            }
             State::Done => panic!("an operation was polled after it had completed"),
         };
         loop {
-            let polled = this.driver.borrow_mut().poll(key, cx.waker());
-            match polled {
-                Polled::Ready {
-                    outcome, memory, ..
-                } => return this.finish(outcome, memory, cx),
+            let mut driver = this.driver.borrow_mut();
+            match driver.poll(key, cx.waker()) {
+                Polled::Ready { outcome, last, .. } => {
+                    assert!(last, "an operation's one result is its last");
+                    let memory = driver.finish::<K::Memory>(key);
+                    drop(driver);
+                    this.state = State::Done;
+                    if outcome.result == -libc::ECANCELED && this.retries < RETRIES_MAX {
+                        return this.retry(memory, cx);
+                    }
+                    return Poll::Ready(this.kind.complete(outcome, memory));
+                }
                 // The memory of one that is gone was leaked with the driver: there is no output
                 // to make. The worker that owned the task is gone as well.
                 Polled::Pending | Polled::Gone => return Poll::Pending,
                 Polled::NeedsWaker => {
-                    let waker = cx.waker().clone();
-                    let set = this.driver.borrow_mut().set_waker(key, waker);
-                    match set {
-                        WakerSet::Set { replaced } => {
-                            drop(replaced);
-                            return Poll::Pending;
-                        }
-                        WakerSet::Refused { waker } => drop(waker),
+                    drop(driver);
+                    if this.leave_waker(key, cx.waker()) {
+                        return Poll::Pending;
                     }
                 }
             }
@@ -121,7 +134,7 @@ impl<K: Kind> Future for Op<K> {
 
 impl<K: Kind> Drop for Op<K> {
     fn drop(&mut self) {
-        if let State::Submitted(_, key) = self.state {
+        if let State::Submitted(key) = self.state {
             let left = self.driver.borrow_mut().ignore(key);
             // Buffers and wakers are user code: dropped after the borrow has ended.
             drop(left);

@@ -29,30 +29,43 @@ pub(super) fn push(ring: &mut Ring, sqe: &Sqe) -> bool {
     unsafe { ring.push(sqe) }
 }
 
+/// What became of an operation that was to be started.
+pub(super) enum Submitted {
+    /// Its results will come.
+    Open(OpKey),
+    /// The driver is closed, and the operation over: what it brought waits to be taken back.
+    Closed(OpKey),
+}
+
 impl Driver {
     /// Starts an operation, which `request` describes. Without a credit, or behind others that have
     /// none, it waits in line.
-    ///
-    /// A closed driver gives what it was given back.
-    pub(super) fn submit(
-        &mut self,
-        request: Request,
-        new: NewOp,
-        waker: Waker,
-    ) -> Result<OpKey, (NewOp, Waker)> {
-        if self.backend.is_none() {
-            return Err((new, waker));
-        }
-        let lane = LaneId::of(&request);
-        let key = self.slab.insert(new, lane, Some(waker));
+    #[inline]
+    pub(super) fn submit(&mut self, request: &Request, new: NewOp, waker: Waker) -> Submitted {
+        let lane = LaneId::of(request);
         let first = self.lanes[lane as usize].waiting() == 0;
-        if !first || !self.has_room(lane, &request) || !self.push(key, lane, &request) {
-            self.lanes[lane as usize].wait(key, request);
-            let waiting: usize = self.lanes.iter().map(Lane::waiting).sum();
-            let high_water = &mut self.counters.queued_high_water;
-            *high_water = waiting.max(*high_water);
+        let free = first && self.has_room(lane, request) && self.make_room();
+        let (key, slot) = self.slab.insert(new, lane, Some(waker));
+        let Some(backend) = &mut self.backend else {
+            slot.lifecycle = Lifecycle::Completed;
+            return Submitted::Closed(key);
+        };
+        if free && backend.push(key, request) {
+            slot.lifecycle = slot.lifecycle.pushed();
+            self.pushed(lane, request);
+        } else {
+            self.wait(key, lane, *request);
         }
-        Ok(key)
+        Submitted::Open(key)
+    }
+
+    /// Lets an operation wait in line.
+    #[cold]
+    fn wait(&mut self, key: OpKey, lane: LaneId, request: Request) {
+        self.lanes[lane as usize].wait(key, request);
+        let waiting: usize = self.lanes.iter().map(Lane::waiting).sum();
+        let high_water = &mut self.counters.queued_high_water;
+        *high_water = waiting.max(*high_water);
     }
 
     /// Identifies the driver to buffers that are registered with one.
@@ -115,27 +128,43 @@ impl Driver {
         self.lanes[lane as usize].has_credit() && fits
     }
 
-    /// Pushes a request; `false` when the kernel takes no more for now.
+    /// Pushes a request that waited; `false` when the kernel takes no more for now.
     fn push(&mut self, key: OpKey, lane: LaneId, request: &Request) -> bool {
         if !self.push_control(|backend| backend.push(key, request)) {
             return false;
         }
         let slot = self.slab.get_mut(key).expect("a request belongs to a slot");
         slot.lifecycle = slot.lifecycle.pushed();
-        self.lanes[lane as usize].charge();
-        self.inline_bytes += request.inline_bytes();
-        self.counters.submitted += 1;
+        self.pushed(lane, request);
         true
     }
 
-    /// Pushes with `push`; when the submission queue is full, submits it and tries again.
-    fn push_control(&mut self, mut push: impl FnMut(&mut super::Backend) -> bool) -> bool {
+    /// Accounts for a request that was pushed.
+    #[inline]
+    fn pushed(&mut self, lane: LaneId, request: &Request) {
+        self.lanes[lane as usize].charge();
+        self.inline_bytes += request.inline_bytes();
+        self.counters.submitted += 1;
+    }
+
+    fn push_control(&mut self, push: impl FnOnce(&mut super::Backend) -> bool) -> bool {
+        self.make_room() && self.backend.as_mut().is_some_and(push)
+    }
+
+    /// Submits what is in a full submission queue; `false` when nothing can be pushed.
+    #[inline]
+    fn make_room(&mut self) -> bool {
+        match self.backend.as_mut().map(super::Backend::is_full) {
+            Some(full) => !full || self.empty_queue(),
+            None => false,
+        }
+    }
+
+    #[cold]
+    fn empty_queue(&mut self) -> bool {
         let Some(backend) = &mut self.backend else {
             return false;
         };
-        if push(backend) {
-            return true;
-        }
         self.counters.enters += 1;
         match backend.enter(Wait::No) {
             Ok(()) => {}
@@ -144,6 +173,6 @@ impl Driver {
             Err(_) => return false,
         }
         self.inline_bytes = 0;
-        push(backend)
+        true
     }
 }

@@ -39,6 +39,11 @@ impl Uring {
     }
 
     #[inline]
+    pub(super) fn is_full(&mut self) -> bool {
+        self.ring.is_full()
+    }
+
+    #[inline]
     pub(super) fn push(&mut self, key: OpKey, request: &Request) -> bool {
         push(&mut self.ring, &to_sqe(request).user_data(key.user_data()))
     }
@@ -82,7 +87,7 @@ impl Uring {
     }
 }
 
-#[inline]
+#[inline(always)]
 fn to_sqe(request: &Request) -> Sqe {
     match *request {
         Request::Read {

@@ -18,6 +18,7 @@ impl SharedFd {
         Self(Rc::new(fd))
     }
 
+    #[inline]
     pub(crate) fn raw(&self) -> RawFd {
         self.0.as_raw_fd()
     }

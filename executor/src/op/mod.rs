@@ -49,6 +49,7 @@ pub(crate) struct Outcome {
 }
 
 impl Outcome {
+    #[inline]
     pub(crate) fn into_result(self) -> io::Result<u32> {
         crate::sys::result(self.result)
     }
@@ -87,7 +88,7 @@ pub(crate) unsafe trait Kind: Sized + 'static {
     fn request(&self, memory: &mut Self::Memory, owner: usize) -> Request;
 
     /// Makes the output of the result and the memory that came back.
-    fn complete(self, outcome: Outcome, memory: Self::Memory) -> Self::Output;
+    fn complete(&self, outcome: Outcome, memory: Self::Memory) -> Self::Output;
 }
 
 /// Closes a descriptor that nobody took.

@@ -2,6 +2,7 @@
 //! its last completion.
 
 use std::collections::VecDeque;
+use std::mem;
 use std::task::Waker;
 
 use slab::Slab;
@@ -106,8 +107,6 @@ pub(crate) struct Slot {
     pub(crate) lane: LaneId,
     pub(crate) waker: Option<Waker>,
     pub(crate) results: Results,
-    /// Empty only in a slot whose memory has been taken.
-    memory: Option<Erased>,
     pub(crate) dispose: Dispose,
 }
 
@@ -121,36 +120,27 @@ impl Slot {
     pub(crate) fn pop_result(&mut self) -> Option<Outcome> {
         self.results.pop()
     }
+}
 
-    /// Takes the memory out, for the output that is made of it.
-    #[inline]
-    pub(crate) fn take_memory<T: 'static>(&mut self) -> Option<T> {
-        debug_assert!(
-            !self.lifecycle.is_in_flight(),
-            "the backend may still touch the memory"
-        );
-        Erased::take_from(&mut self.memory)
-    }
+/// An operation that has left the slab, to be dropped where user code may run.
+#[derive(Debug)]
+pub(crate) struct Removed {
+    slot: Slot,
+    memory: Option<Erased>,
+}
 
-    /// Frees the memory under the kernel: the planted defect that the drop storm must find.
-    #[cfg(corelane_planted = "free_on_drop")]
-    pub(crate) fn plant_free(&mut self) {
-        self.memory = Some(Erased::new(()));
-    }
-
-    /// Drops a result that nobody takes.
-    pub(crate) fn dispose_of(&mut self, outcome: Outcome) {
-        if let Some(memory) = &mut self.memory {
-            (self.dispose)(memory, outcome);
+impl Drop for Removed {
+    fn drop(&mut self) {
+        while let Some(outcome) = self.slot.results.pop() {
+            dispose_of(self.slot.dispose, &mut self.memory, outcome);
         }
     }
 }
 
-impl Drop for Slot {
-    fn drop(&mut self) {
-        while let Some(outcome) = self.results.pop() {
-            self.dispose_of(outcome);
-        }
+/// Drops a result that nobody takes.
+fn dispose_of(dispose: Dispose, memory: &mut Option<Erased>, outcome: Outcome) {
+    if let Some(memory) = memory {
+        dispose(memory, outcome);
     }
 }
 
@@ -158,6 +148,10 @@ impl Drop for Slot {
 #[derive(Debug, Default)]
 pub(crate) struct OpSlab {
     slots: Slab<Slot>,
+    /// The memory of each slot, at the same index: apart, so that the slots stay small and little
+    /// is moved when an operation comes and goes. `None` where it has been taken, or where there
+    /// is no operation.
+    memory: Vec<Option<Erased>>,
     /// Generation of the next slot: unique among 2^31 operations, so that a key that outlives its
     /// operation never names another one.
     generation: u32,
@@ -167,21 +161,31 @@ pub(crate) struct OpSlab {
 impl OpSlab {
     /// Adds an operation that is not submitted yet.
     #[inline]
-    pub(crate) fn insert(&mut self, new: NewOp, lane: LaneId, waker: Option<Waker>) -> OpKey {
+    pub(crate) fn insert(
+        &mut self,
+        new: NewOp,
+        lane: LaneId,
+        waker: Option<Waker>,
+    ) -> (OpKey, &mut Slot) {
         let generation = self.generation;
         self.generation = generation.wrapping_add(1) & (u32::MAX >> 1);
-        let slot = self.slots.insert(Slot {
+        self.high_water = self.high_water.max(self.slots.len() + 1);
+        let entry = self.slots.vacant_entry();
+        let index = entry.key();
+        match self.memory.get_mut(index) {
+            Some(place) => *place = Some(new.memory),
+            None => self.memory.push(Some(new.memory)),
+        }
+        let slot = entry.insert(Slot {
             generation,
             lifecycle: Lifecycle::Queued,
             paused: false,
             lane,
             waker,
             results: new.results,
-            memory: Some(new.memory),
             dispose: new.dispose,
         });
-        self.high_water = self.high_water.max(self.slots.len());
-        OpKey::new(slot, generation)
+        (OpKey::new(index, generation), slot)
     }
 
     #[inline]
@@ -191,10 +195,51 @@ impl OpSlab {
             .filter(|slot| slot.generation == key.generation())
     }
 
-    #[inline]
-    pub(crate) fn remove(&mut self, key: OpKey) -> Option<Slot> {
+    /// Takes an operation out whose last result has been taken: its memory, for the output that is
+    /// made of it, and the waker that was left.
+    ///
+    /// # Panics
+    ///
+    /// When the memory is of another type.
+    #[inline(always)]
+    pub(crate) fn finish<T: 'static>(&mut self, key: OpKey) -> (T, Option<Waker>) {
+        let slot = self.get_mut(key).expect("an operation is finished once");
+        assert!(
+            !slot.lifecycle.is_in_flight(),
+            "the backend may still touch the memory"
+        );
+        let waker = slot.waker.take();
+        if let Results::Many(_) = slot.results {
+            slot.results = Results::One(None);
+        }
+        // Nothing is left in it. To drop it would mean to move it out, which takes longer than all
+        // of the rest: its fields were written one by one a moment ago.
+        mem::forget(self.slots.remove(key.slot()));
+        let memory = Erased::take_from(&mut self.memory[key.slot()]);
+        (memory, waker)
+    }
+
+    /// Takes an operation out, with all that is left in it.
+    pub(crate) fn remove(&mut self, key: OpKey) -> Option<Removed> {
         self.get_mut(key)?;
-        Some(self.slots.remove(key.slot()))
+        Some(Removed {
+            slot: self.slots.remove(key.slot()),
+            memory: self.memory[key.slot()].take(),
+        })
+    }
+
+    /// Drops a result of an operation that nobody takes.
+    pub(crate) fn dispose_of(&mut self, key: OpKey, outcome: Outcome) {
+        if let Some(slot) = self.get_mut(key) {
+            let dispose = slot.dispose;
+            dispose_of(dispose, &mut self.memory[key.slot()], outcome);
+        }
+    }
+
+    /// Frees the memory under the kernel: the planted defect that the drop storm must find.
+    #[cfg(corelane_planted = "free_on_drop")]
+    pub(crate) fn plant_free(&mut self, key: OpKey) {
+        self.memory[key.slot()] = Some(Erased::new(()));
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -209,20 +254,32 @@ impl OpSlab {
     /// for them.
     pub(crate) fn leak_in_flight(&mut self, wakers: &mut Vec<Waker>) {
         for key in self.in_flight() {
-            if let Some(mut slot) = self.remove(key) {
-                wakers.extend(slot.waker.take());
-                std::mem::forget(slot);
+            if let Some(mut removed) = self.remove(key) {
+                wakers.extend(removed.slot.waker.take());
+                mem::forget(removed);
             }
         }
     }
 
     /// Lists the operations whose memory the backend may touch.
     pub(crate) fn in_flight(&self) -> Vec<OpKey> {
+        self.keys(|slot| slot.lifecycle.is_in_flight())
+    }
+
+    fn keys(&self, wanted: impl Fn(&Slot) -> bool) -> Vec<OpKey> {
         self.slots
             .iter()
-            .filter(|(_, slot)| slot.lifecycle.is_in_flight())
+            .filter(|(_, slot)| wanted(slot))
             .map(|(index, slot)| OpKey::new(index, slot.generation))
             .collect()
+    }
+}
+
+impl Drop for OpSlab {
+    fn drop(&mut self) {
+        for key in self.keys(|_| true) {
+            drop(self.remove(key));
+        }
     }
 }
 
@@ -236,7 +293,7 @@ mod tests {
             dispose: |_, _| {},
             results: Results::One(None),
         };
-        slab.insert(new, LaneId::Prompt, None)
+        slab.insert(new, LaneId::Prompt, None).0
     }
 
     #[test]
@@ -253,10 +310,8 @@ mod tests {
 
     #[test]
     fn generations_wrap_below_the_control_bit() {
-        let mut slab = OpSlab {
-            generation: u32::MAX >> 1,
-            ..OpSlab::default()
-        };
+        let mut slab = OpSlab::default();
+        slab.generation = u32::MAX >> 1;
         let last = insert(&mut slab);
         assert_eq!(last.user_data() & CONTROL, 0);
         let next = insert(&mut slab);

@@ -97,6 +97,12 @@ impl Ring {
         unsafe { queue.push(&sqe.0) }.is_ok()
     }
 
+    /// Says whether a push would be refused.
+    #[inline]
+    pub(crate) fn is_full(&mut self) -> bool {
+        self.inner.submission().is_full()
+    }
+
     /// Returns how many submissions wait for the next enter.
     #[inline]
     pub(crate) fn queued(&mut self) -> usize {

@@ -33,6 +33,7 @@ pub use error::{JoinError, SpawnError, SpawnErrorKind};
 pub use join::JoinHandle;
 pub(crate) use local::Local;
 pub use remote::RemoteSpawner;
+pub(crate) use waker::wake_own;
 
 #[cfg(all(test, not(corelane_loom)))]
 mod tests;

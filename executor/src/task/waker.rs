@@ -6,11 +6,12 @@
 #![allow(unsafe_code, reason = "a raw waker's data pointer is a task")]
 
 use std::mem::ManuallyDrop;
-use std::ptr::NonNull;
+use std::ptr::{self, NonNull};
 use std::task::{RawWaker, RawWakerVTable, Waker};
 
 use super::enter::{count_kick, with_current};
 use super::header::{TaskPtr, drop_ref, free};
+use super::local::LocalInner;
 use super::state::Wake;
 
 static VTABLE: RawWakerVTable = RawWakerVTable::new(clone, wake, wake_by_ref, drop_waker);
@@ -23,6 +24,36 @@ pub(super) fn with_borrowed_waker<R>(task: TaskPtr, access: impl FnOnce(&Waker) 
     // reference and is neither dropped nor woken by value, as `access` sees it by reference.
     let waker = unsafe { Waker::new(task.as_raw().as_ptr().cast(), &VTABLE) };
     access(&ManuallyDrop::new(waker))
+}
+
+/// Wakes a task of the worker that this thread is in, which runs no code of the user's; false,
+/// and nothing done, for any other waker.
+#[inline]
+pub(crate) fn wake_own(waker: &Waker) -> bool {
+    if !ptr::eq(waker.vtable(), &raw const VTABLE) {
+        return false;
+    }
+    // SAFETY: the table says that it is a waker of this module.
+    let task = unsafe { task_of(waker.data()) };
+    // SAFETY: this is the thread's worker; the waker keeps the task alive.
+    with_current(|local| local.is_some_and(|local| unsafe { wake_on_owner(local, task) }))
+}
+
+/// Wakes a task that `local` owns; false, and nothing done, for any other.
+///
+/// # Safety
+///
+/// This thread is in `local`, and a reference keeps the task alive.
+#[inline]
+unsafe fn wake_on_owner(local: &LocalInner, task: TaskPtr) -> bool {
+    if !local.owns(task) {
+        return false;
+    }
+    if task.state.wake_on_owner() {
+        // SAFETY: the wake is this call's, and this is the owner's thread.
+        unsafe { local.push(task) };
+    }
+    true
 }
 
 /// Puts a task that the caller has scheduled where its owner will find it.
@@ -79,16 +110,9 @@ unsafe fn clone(data: *const ()) -> RawWaker {
 unsafe fn wake_by_ref(data: *const ()) {
     // SAFETY: the contract of the table.
     let task = unsafe { task_of(data) };
-    let on_owner = with_current(|local| match local {
-        Some(local) if local.owns(task) => {
-            if task.state.wake_on_owner() {
-                // SAFETY: the wake is this call's, and this is the owner's thread.
-                unsafe { local.push(task) };
-            }
-            true
-        }
-        _ => false,
-    });
+    // SAFETY: this is the thread's worker; the waker keeps the task alive.
+    let on_owner =
+        with_current(|local| local.is_some_and(|local| unsafe { wake_on_owner(local, task) }));
     if !on_owner && task.state.wake() {
         // SAFETY: the wake is this call's.
         unsafe { enqueue_remote(task) };

@@ -107,6 +107,10 @@ impl Sim {
         self.identity
     }
 
+    pub(super) fn is_full(&mut self) -> bool {
+        self.queued.len() >= self.queued_max
+    }
+
     pub(super) fn push(&mut self, key: OpKey, request: &Request) -> bool {
         self.queue(Submission::Op(key, *request))
     }
@@ -172,7 +176,7 @@ impl Sim {
     }
 
     fn queue(&mut self, submission: Submission) -> bool {
-        let room = self.queued.len() < self.queued_max;
+        let room = !self.is_full();
         if room {
             self.queued.push_back(submission);
         }

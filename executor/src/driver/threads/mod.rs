@@ -119,8 +119,12 @@ impl Threads {
         self.queue(Submission::Kick(eventfd))
     }
 
+    pub(super) fn is_full(&mut self) -> bool {
+        self.queued.len() >= self.queued_max
+    }
+
     fn queue(&mut self, submission: Submission) -> bool {
-        let room = self.queued.len() < self.queued_max;
+        let room = !self.is_full();
         if room {
             self.queued.push_back(submission);
         }

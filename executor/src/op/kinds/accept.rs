@@ -34,7 +34,7 @@ unsafe impl Kind for Accept {
         }
     }
 
-    fn complete(self, outcome: Outcome, _: SharedFd) -> Self::Output {
+    fn complete(&self, outcome: Outcome, _: SharedFd) -> Self::Output {
         outcome.into_result().map(fd::own)
     }
 }

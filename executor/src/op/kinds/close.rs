@@ -53,7 +53,7 @@ unsafe impl Kind for Close {
         Request::Close { fd }
     }
 
-    fn complete(self, outcome: Outcome, mut memory: Closing) -> Self::Output {
+    fn complete(&self, outcome: Outcome, mut memory: Closing) -> Self::Output {
         memory.settle(outcome);
         outcome.into_result().map(drop)
     }

@@ -29,7 +29,7 @@ unsafe impl Kind for Connect {
         }
     }
 
-    fn complete(self, outcome: Outcome, _: Self::Memory) -> Self::Output {
+    fn complete(&self, outcome: Outcome, _: Self::Memory) -> Self::Output {
         outcome.into_result().map(drop)
     }
 }

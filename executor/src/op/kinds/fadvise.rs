@@ -31,7 +31,7 @@ unsafe impl Kind for Fadvise {
         }
     }
 
-    fn complete(self, outcome: Outcome, _: SharedFd) -> Self::Output {
+    fn complete(&self, outcome: Outcome, _: SharedFd) -> Self::Output {
         outcome.into_result().map(drop)
     }
 }

@@ -27,7 +27,7 @@ unsafe impl Kind for Fsync {
         }
     }
 
-    fn complete(self, outcome: Outcome, _: SharedFd) -> Self::Output {
+    fn complete(&self, outcome: Outcome, _: SharedFd) -> Self::Output {
         outcome.into_result().map(drop)
     }
 }

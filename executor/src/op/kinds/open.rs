@@ -68,7 +68,7 @@ unsafe impl Kind for Open {
         }
     }
 
-    fn complete(self, outcome: Outcome, _: Box<OpenArgs>) -> Self::Output {
+    fn complete(&self, outcome: Outcome, _: Box<OpenArgs>) -> Self::Output {
         outcome.into_result().map(fd::own)
     }
 }

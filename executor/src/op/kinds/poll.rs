@@ -39,7 +39,7 @@ unsafe impl<T: AsFd + 'static> Kind for Poll<T> {
         }
     }
 
-    fn complete(self, outcome: Outcome, _: Rc<T>) -> Self::Output {
+    fn complete(&self, outcome: Outcome, _: Rc<T>) -> Self::Output {
         outcome.into_result()
     }
 }

@@ -17,6 +17,7 @@ pub(crate) struct Read<B> {
 }
 
 impl<B> Read<B> {
+    #[inline]
     pub(crate) fn new(offset: u64) -> Self {
         Self {
             offset,
@@ -31,6 +32,7 @@ unsafe impl<B: IoBufMut> Kind for Read<B> {
     type Memory = (B, SharedFd);
     type Output = BufResult<usize, B>;
 
+    #[inline]
     fn request(&self, (buf, fd): &mut Self::Memory, owner: usize) -> Request {
         Request::Read {
             fd: fd.raw(),
@@ -41,7 +43,8 @@ unsafe impl<B: IoBufMut> Kind for Read<B> {
         }
     }
 
-    fn complete(self, outcome: Outcome, (mut buf, _): Self::Memory) -> Self::Output {
+    #[inline]
+    fn complete(&self, outcome: Outcome, (mut buf, _): Self::Memory) -> Self::Output {
         let result = outcome.into_result().map(|count| {
             let count = count as usize;
             // SAFETY: the kernel has written `count` bytes, at most the capacity it was given.

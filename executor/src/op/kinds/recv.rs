@@ -38,7 +38,7 @@ unsafe impl<B: IoBufMut> Kind for Recv<B> {
         }
     }
 
-    fn complete(self, outcome: Outcome, (mut buf, _): Self::Memory) -> Self::Output {
+    fn complete(&self, outcome: Outcome, (mut buf, _): Self::Memory) -> Self::Output {
         let result = outcome.into_result().map(|count| {
             let count = count as usize;
             // SAFETY: the kernel has written `count` bytes, at most the capacity it was given.

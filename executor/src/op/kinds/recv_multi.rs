@@ -92,7 +92,7 @@ unsafe impl<G: BufGroup> Kind for RecvMulti<G> {
         }
     }
 
-    fn complete(self, outcome: Outcome, memory: Self::Memory) -> Self::Output {
+    fn complete(&self, outcome: Outcome, memory: Self::Memory) -> Self::Output {
         (outcome, Rc::clone(&memory.group))
     }
 }

@@ -46,7 +46,7 @@ unsafe impl<B: IoBuf> Kind for Send<B> {
         }
     }
 
-    fn complete(self, outcome: Outcome, (buf, _): Self::Memory) -> Self::Output {
+    fn complete(&self, outcome: Outcome, (buf, _): Self::Memory) -> Self::Output {
         (outcome.into_result().map(|count| count as usize), buf)
     }
 }

@@ -28,7 +28,7 @@ unsafe impl Kind for Shutdown {
         Request::Shutdown { fd: fd.raw(), how }
     }
 
-    fn complete(self, outcome: Outcome, _: SharedFd) -> Self::Output {
+    fn complete(&self, outcome: Outcome, _: SharedFd) -> Self::Output {
         outcome.into_result().map(drop)
     }
 }

@@ -66,7 +66,7 @@ unsafe impl Kind for Statx {
         }
     }
 
-    fn complete(self, outcome: Outcome, args: Box<StatxArgs>) -> Self::Output {
+    fn complete(&self, outcome: Outcome, args: Box<StatxArgs>) -> Self::Output {
         outcome.into_result().map(|_| args.out)
     }
 }

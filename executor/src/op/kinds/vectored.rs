@@ -102,7 +102,7 @@ unsafe impl<B: IoBufMut> Kind for Readv<B> {
         }
     }
 
-    fn complete(self, outcome: Outcome, mut memory: Segments<B>) -> Self::Output {
+    fn complete(&self, outcome: Outcome, mut memory: Segments<B>) -> Self::Output {
         let result = outcome.into_result().map(|count| {
             let mut left = self.skip + count as usize;
             for buf in &mut memory.bufs {
@@ -153,7 +153,7 @@ unsafe impl<B: IoBuf> Kind for Writev<B> {
         }
     }
 
-    fn complete(self, outcome: Outcome, memory: Segments<B>) -> Self::Output {
+    fn complete(&self, outcome: Outcome, memory: Segments<B>) -> Self::Output {
         (
             outcome.into_result().map(|count| count as usize),
             memory.bufs,
@@ -205,7 +205,7 @@ unsafe impl<B: IoBuf> Kind for SendVectored<B> {
         }
     }
 
-    fn complete(self, outcome: Outcome, memory: Segments<B>) -> Self::Output {
+    fn complete(&self, outcome: Outcome, memory: Segments<B>) -> Self::Output {
         (
             outcome.into_result().map(|count| count as usize),
             memory.bufs,

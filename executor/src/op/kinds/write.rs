@@ -41,7 +41,7 @@ unsafe impl<B: IoBuf> Kind for Write<B> {
         }
     }
 
-    fn complete(self, outcome: Outcome, (buf, _): Self::Memory) -> Self::Output {
+    fn complete(&self, outcome: Outcome, (buf, _): Self::Memory) -> Self::Output {
         (outcome.into_result().map(|count| count as usize), buf)
     }
 }

@@ -1,0 +1,140 @@
+//! The operations that are counted. Each case does its operation as often as it is told, and
+//! nothing else that grows with that.
+
+use std::cell::Cell;
+use std::future::{Future, poll_fn};
+use std::io::Write;
+use std::pin::pin;
+use std::rc::Rc;
+use std::task::{Poll, Waker};
+use std::time::Duration;
+
+use clap::ValueEnum;
+use corelane::{Config, Worker, spawn_local, time, yield_now};
+
+use crate::Failure;
+
+/// What is counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Case {
+    /// Spawn a task that returns a number, run it, join it.
+    Spawn,
+    /// Wake a task of the same worker, and poll it.
+    Wake,
+    /// Yield to the other tasks.
+    Yield,
+    /// Set a timer and take it out.
+    Sleep,
+    /// Read 4 KiB of a cached file: all but the kernel's part.
+    Read,
+}
+
+impl Case {
+    pub(crate) fn name(self) -> String {
+        let value = self.to_possible_value();
+        value.map_or_else(String::new, |value| value.get_name().to_owned())
+    }
+}
+
+/// Tasks that work at the same time, where a case has several.
+const TASKS: u64 = 32;
+const READ_LEN: usize = 4096;
+
+pub(crate) fn run(case: Case, times: u64) -> Result<(), Failure> {
+    let worker = Worker::new(Config::default())?;
+    match case {
+        Case::Spawn => worker.block_on(spawn(times)),
+        Case::Wake => worker.block_on(wake(times)),
+        Case::Yield => worker.block_on(yields(times)),
+        Case::Sleep => worker.block_on(sleep(times)),
+        Case::Read => worker.block_on(read(times)),
+    }
+}
+
+async fn spawn(times: u64) -> Result<(), Failure> {
+    let mut handles = Vec::with_capacity(100);
+    for round in 0..times / 100 {
+        handles.extend((0..100).map(|task| spawn_local(async move { round + task })));
+        for handle in handles.drain(..) {
+            handle.await?;
+        }
+    }
+    Ok(())
+}
+
+/// Two tasks that wake each other in turn.
+async fn wake(times: u64) -> Result<(), Failure> {
+    let turns = Rc::<Cell<u64>>::default();
+    let wakers = Rc::new([Cell::new(None::<Waker>), Cell::new(None)]);
+    let player = |me: usize| {
+        let (turns, wakers) = (Rc::clone(&turns), Rc::clone(&wakers));
+        poll_fn(move |cx| {
+            if turns.get() % 2 == me as u64 {
+                turns.set(turns.get() + 1);
+                if let Some(other) = wakers[1 - me].take() {
+                    other.wake();
+                }
+            }
+            if turns.get() >= times {
+                return Poll::Ready(());
+            }
+            wakers[me].set(Some(cx.waker().clone()));
+            Poll::Pending
+        })
+    };
+    let handles = [spawn_local(player(0)), spawn_local(player(1))];
+    for handle in handles {
+        handle.await?;
+    }
+    Ok(())
+}
+
+async fn yields(times: u64) -> Result<(), Failure> {
+    let task = |_| {
+        spawn_local(async move {
+            for _ in 0..times / TASKS {
+                yield_now().await;
+            }
+        })
+    };
+    for handle in (0..TASKS).map(task).collect::<Vec<_>>() {
+        handle.await?;
+    }
+    Ok(())
+}
+
+async fn sleep(times: u64) -> Result<(), Failure> {
+    for _ in 0..times {
+        let mut sleep = pin!(time::sleep(Duration::from_secs(60)));
+        let set = poll_fn(|cx| Poll::Ready(sleep.as_mut().poll(cx).is_pending()));
+        if !set.await {
+            return Err("a sleep of a minute was over at once".into());
+        }
+    }
+    Ok(())
+}
+
+async fn read(times: u64) -> Result<(), Failure> {
+    let mut file = tempfile::tempfile()?;
+    file.write_all(&[7; 64 * READ_LEN])?;
+    let file = Rc::new(corelane::fs::File::from_std(file));
+    let task = |seed| {
+        let file = Rc::clone(&file);
+        spawn_local(async move {
+            let mut buf = Vec::with_capacity(READ_LEN);
+            for round in 0..times / TASKS {
+                let at = (seed * 7 + round * 13) % 64 * READ_LEN as u64;
+                let (read, back) = file.read_at(buf, at).await;
+                buf = back;
+                if !matches!(read, Ok(READ_LEN)) || buf[READ_LEN - 1] != 7 {
+                    return Err(format!("the read at {at} gave {read:?}"));
+                }
+            }
+            Ok(())
+        })
+    };
+    for handle in (0..TASKS).map(task).collect::<Vec<_>>() {
+        handle.await??;
+    }
+    Ok(())
+}
