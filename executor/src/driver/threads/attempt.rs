@@ -34,7 +34,7 @@ impl Work {
                 fd,
                 flags,
                 multishot,
-            } => accept(fd, flags, multishot),
+            } => self.accept(fd, flags, multishot),
             Request::Connect { fd, addr, len } => self.connect(fd, addr, len),
             Request::Recv { .. } | Request::Send { .. } | Request::SendMsg { .. } => {
                 self.exchange()
@@ -55,6 +55,24 @@ impl Work {
             | Request::Open { .. }
             | Request::Statx { .. }
             | Request::Close { .. } => Attempt::Pool,
+        }
+    }
+
+    fn accept(&mut self, fd: RawFd, flags: i32, multishot: bool) -> Attempt {
+        if self.stage == Stage::Fresh {
+            // Another worker may take the connection between readiness and the call.
+            let set = set_nonblocking(fd);
+            if set < 0 {
+                return Attempt::Done(set);
+            }
+            self.stage = Stage::Accepting;
+        }
+        let null = std::ptr::null_mut();
+        // SAFETY: the peer's address is not asked for; the descriptor is open (`Work::new`).
+        match status(unsafe { libc::accept4(fd, null, null.cast(), flags) }) {
+            result if would_block(result) => Attempt::Wait,
+            accepted @ 0.. if multishot => Attempt::More(accepted, 0),
+            result => Attempt::Done(result),
         }
     }
 
@@ -153,21 +171,6 @@ impl Work {
             }
             _ => unreachable!("no exchange: {self:?}"),
         }
-    }
-}
-
-fn accept(fd: RawFd, flags: i32, multishot: bool) -> Attempt {
-    // Another worker may take the connection between readiness and this call.
-    let set = set_nonblocking(fd);
-    if set < 0 {
-        return Attempt::Done(set);
-    }
-    let null = std::ptr::null_mut();
-    // SAFETY: the peer's address is not asked for; the descriptor is open (`Work::new`).
-    match status(unsafe { libc::accept4(fd, null, null.cast(), flags) }) {
-        result if would_block(result) => Attempt::Wait,
-        accepted @ 0.. if multishot => Attempt::More(accepted, 0),
-        result => Attempt::Done(result),
     }
 }
 

@@ -239,10 +239,10 @@ impl Threads {
 
     /// Stops an operation that waits; one that a thread works on ends by itself.
     fn stop(&mut self, key: OpKey) {
-        if let Some(job) = self.pool.cancel(key) {
+        if !self.readiness.cancel(key, &mut self.out)
+            && let Some(job) = self.pool.cancel(key)
+        {
             self.out.post(key.user_data(), job.work.cancelled(), 0);
-        } else {
-            self.readiness.cancel(key, &mut self.out);
         }
         self.out.post(CANCEL, 0, 0);
     }

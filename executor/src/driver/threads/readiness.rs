@@ -215,6 +215,14 @@ impl Readiness {
         }
     }
 
+    fn refuse_all(&mut self, fd: RawFd, error: &io::Error, out: &mut Outbox) {
+        let ops = self.sources.get(&fd).map(|source| source.ops.iter());
+        let keys: Vec<OpKey> = ops.into_iter().flatten().map(|op| op.key).collect();
+        for key in keys {
+            self.refuse(fd, key, error, out);
+        }
+    }
+
     /// Ends the wait of an operation; false when it does not wait here.
     pub(super) fn cancel(&mut self, key: OpKey, out: &mut Outbox) -> bool {
         let Some(&fd) = self.waiting.get(&key) else {
@@ -387,10 +395,14 @@ impl Readiness {
         if let Some(source) = self.sources.get_mut(&fd) {
             source.ops = ops;
         }
-        self.settle(fd);
         if has_more {
             self.heat(fd);
         }
+        // What has paused until now waits for readiness, perhaps.
+        if let Err(error) = self.register(fd) {
+            self.refuse_all(fd, &error, out);
+        }
+        self.settle(fd);
     }
 
     /// Tries an operation until it would block.

@@ -34,6 +34,8 @@ pub(super) enum Stage {
     Fresh,
     /// A transfer of a file without positions: a pipe, a terminal.
     Stream,
+    /// The listener has been made non-blocking.
+    Accepting,
     /// The peer has been asked for the connection.
     Connecting,
     /// The peer had no room for a connection; so long was the last pause.
