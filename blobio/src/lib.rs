@@ -26,6 +26,9 @@ pub mod sync_reader;
 #[cfg(feature = "executor")]
 pub mod async_reader;
 
+#[cfg(feature = "pack")]
+pub mod decode;
+
 pub mod adapters;
 pub mod pack;
 pub mod plan;
@@ -36,14 +39,19 @@ pub mod error;
 mod uninit;
 
 #[cfg(feature = "executor")]
-pub use async_reader::{NativeFileAsyncBlobRandomReader, RemoteBlob};
+pub use async_reader::{
+    Destination, DeviceStats, DirectFileAsyncBlobRandomReader, LooseBlob, LooseFiles,
+    LooseFilesConfig, LooseFilesStats, NativeFileAsyncBlobRandomReader, ReadInto, RemoteBlob,
+    StaleBlob, device_stats,
+};
 pub use memory::MemoryBlob;
 pub use mmap::{Advice, Mapping};
 pub use region::{Region, RegionSlice, read_exact_into_region, read_into_region};
 pub use slice::BlobSlice;
 pub use sync_reader::NativeFileBlobRandomReader;
 pub use traits::{
-    BlobMetadata, BlobMetadataAsync, MemoryMapBlob, OwnedRead, RandomReadBlob, RandomReadBlobAsync,
+    BlobHints, BlobMetadata, BlobMetadataAsync, DeviceId, MemoryMapBlob, OwnedRead, RandomReadBlob,
+    RandomReadBlobAsync, ReadHow,
 };
 
 /// The examples of the guide.

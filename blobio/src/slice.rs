@@ -9,9 +9,13 @@ use std::task::{Context, Poll, ready};
 
 use pin_project_lite::pin_project;
 
+#[cfg(feature = "executor")]
+use crate::async_reader::{Destination, ReadInto};
 use crate::mmap::Mapping;
+#[cfg(feature = "executor")]
+use crate::traits::ReadHow;
 use crate::traits::{
-    BlobMetadata, BlobMetadataAsync, MemoryMapBlob, RandomReadBlob, RandomReadBlobAsync,
+    BlobHints, BlobMetadata, BlobMetadataAsync, MemoryMapBlob, RandomReadBlob, RandomReadBlobAsync,
     unexpected_eof,
 };
 use crate::uninit;
@@ -196,6 +200,16 @@ impl<B: RandomReadBlobAsync> RandomReadBlobAsync for BlobSlice<B> {
     fn read_owned_async(&self, pos: u64, len: usize, buf: Vec<u8>) -> Self::ReadOwnedFuture {
         let (at, len) = self.clamp(pos, len);
         self.inner.read_owned_async(at, len, buf)
+    }
+
+    fn hints(&self) -> BlobHints {
+        self.inner.hints().of_range(self.offset)
+    }
+
+    #[cfg(feature = "executor")]
+    fn read_into_async(&self, pos: u64, len: usize, dest: Destination, how: ReadHow) -> ReadInto {
+        let (at, len) = self.clamp(pos, len);
+        self.inner.read_into_async(at, len, dest, how)
     }
 }
 

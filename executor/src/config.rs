@@ -109,6 +109,8 @@ pub struct SimConfig {
     /// Chance, in percent, that an operation which waits for a peer (accept, recv, poll) waits
     /// until it is cancelled.
     pub stuck_percent: u8,
+    /// Chance, in percent, that a read which must not wait is refused (`EAGAIN`).
+    pub nowait_percent: u8,
 }
 
 #[cfg(feature = "sim")]
@@ -122,6 +124,7 @@ impl SimConfig {
             short_percent: 0,
             error_percent: 0,
             stuck_percent: 0,
+            nowait_percent: 50,
         }
     }
 

@@ -235,12 +235,7 @@ fn direct_reads_go_into_aligned_and_pool_buffers() {
     let config = Config::new().pool(PoolConfig::new(2, 16_384));
     run_with(config, async {
         let mut options = OpenOptions::new();
-        let file = match options
-            .read(true)
-            .custom_flags(libc::O_DIRECT)
-            .open(&on_disk)
-            .await
-        {
+        let file = match options.read(true).direct(true).open(&on_disk).await {
             Ok(file) => file,
             Err(error) if error.raw_os_error() == Some(libc::EINVAL) => {
                 eprintln!("SKIP: the temporary folder's file system has no direct I/O");

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use common::quarantine::{self, Guarded};
 use common::{Rng, fds, is_pattern, number, pattern};
-use corelane::fs::File;
+use corelane::fs::{File, ReadMode};
 use corelane::net::{TcpListener, TcpStream, UnixStream};
 use corelane::{BackendChoice, Config, JoinHandle, SimConfig, Worker, time};
 
@@ -207,8 +207,9 @@ fn any_file() -> File {
 
 async fn read(mut rng: Rng, tally: &Tally) {
     let offset = rng.below(1 << 40) as u64;
+    let mode = rng.pick(&[ReadMode::Inline, ReadMode::NoWait, ReadMode::Async]);
     let (result, buf) = any_file()
-        .read_at(Guarded::new(1 + rng.below(500)), offset)
+        .read_at_with(Guarded::new(1 + rng.below(500)), offset, mode)
         .await;
     if let Some(count) = tally.result(result) {
         assert_eq!(count, buf.bytes().len());

@@ -10,7 +10,7 @@ use std::os::unix::net as std_unix;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use corelane::fs::File;
+use corelane::fs::{File, ReadMode};
 use corelane::net::{TcpStream, UnixStream};
 use corelane::{AsyncFd, BackendChoice, Config, TurnBudget, Worker, spawn_local, time};
 
@@ -98,6 +98,30 @@ fn a_pipe_is_waited_for_and_not_blocked_on() {
         yield_until("the read is gone", || corelane::stats().in_flight == 0).await;
         drop(writer);
         assert_eq!(file.read_at(Vec::with_capacity(8), 0).await.0.unwrap(), 0);
+    });
+}
+
+#[test]
+fn a_read_that_must_not_wait_does_not_wait_for_a_pipe() {
+    run_with(threads(), async {
+        let (reader, mut writer) = std::io::pipe().unwrap();
+        let file = File::from_std(std::fs::File::from(std::os::fd::OwnedFd::from(reader)));
+        let read = async |mode| file.read_at_with(Vec::with_capacity(8), 0, mode).await;
+        let (result, _) = read(ReadMode::NoWait).await;
+        match result.unwrap_err().raw_os_error() {
+            // A kernel whose pipes cannot be asked.
+            Some(libc::EOPNOTSUPP) => return,
+            errno => assert_eq!(errno, Some(libc::EAGAIN)),
+        }
+        writer.write_all(b"piped").unwrap();
+        assert_eq!(read(ReadMode::NoWait).await.1, b"piped");
+        writer.write_all(b"more").unwrap();
+        assert_eq!(read(ReadMode::Async).await.1, b"more");
+        let on_disk = tempfile::tempfile().unwrap();
+        let (result, _) = File::from_std(on_disk)
+            .read_at_with(vec![0; 8], 0, ReadMode::NoWait)
+            .await;
+        assert_eq!(result.map_err(|error| error.raw_os_error()), Ok(0));
     });
 }
 

@@ -1,6 +1,6 @@
 //! The file reader on a worker's ring.
 
-use std::future::Future;
+use std::future::{Future, ready};
 use std::io;
 use std::io::IoSliceMut;
 use std::mem::MaybeUninit;
@@ -12,10 +12,11 @@ use corelane::buf::IoBufMut;
 use corelane::fs::File;
 
 use super::borrowed::BorrowedRead;
+use super::destination::{Destination, ReadInto};
 use super::full::FullRead;
 use crate::mmap::Mapping;
 use crate::slice::BlobSlice;
-use crate::traits::{BlobMetadataAsync, RandomReadBlobAsync};
+use crate::traits::{BlobMetadataAsync, RandomReadBlobAsync, ReadHow};
 use crate::uninit;
 
 /// A file as a blob, read by the ring of the worker that opened it.
@@ -163,5 +164,37 @@ impl RandomReadBlobAsync for NativeFileAsyncBlobRandomReader {
             Ok(()) => FullRead::new(&self.file, pos, len, buf),
             Err(e) => FullRead::failed(e, buf),
         }
+    }
+
+    fn read_into_async(
+        &self,
+        pos: u64,
+        len: usize,
+        mut dest: Destination,
+        how: ReadHow,
+    ) -> ReadInto {
+        if let Err(error) = dest.reserve(len) {
+            return Box::pin(ready((Err(error), dest)));
+        }
+        // Each kind of buffer by itself fits an operation's slot; the enum would be boxed.
+        match dest {
+            Destination::Vec(buf) => self.read_kind(pos, len, buf, how),
+            Destination::Pool(buf) => self.read_kind(pos, len, buf, how),
+            Destination::Aligned(buf) => self.read_kind(pos, len, buf, how),
+            Destination::Region(slice) => self.read_kind(pos, len, slice, how),
+        }
+    }
+}
+
+impl NativeFileAsyncBlobRandomReader {
+    fn read_kind<B>(&self, pos: u64, len: usize, buf: B, how: ReadHow) -> ReadInto
+    where
+        B: IoBufMut + Into<Destination>,
+    {
+        let read = FullRead::issued(&self.file, pos, len, buf, how);
+        Box::pin(async move {
+            let (result, buf) = read.await;
+            (result, buf.into())
+        })
     }
 }

@@ -9,6 +9,9 @@
 //! - [`Part`] is over a buffer that keeps these promises, and stays within its capacity. It begins
 //!   where the bytes end that `set_init` was called for, and moves with that call: nothing asks
 //!   for its address between a completion and the next request.
+//! - [`DirectPart`] is over a part, and may read on behind its end, within the capacity of the
+//!   buffer below; it claims no byte behind the part's end.
+//! - [`Held`] passes every call on to the buffer in it.
 //! - [`RegionSlice`] points into memory that its owner, which it keeps alive, does not move, and
 //!   that nothing else reaches; it claims no byte initialised.
 //! - [`RawDestination`] leaves the promises to the caller of
@@ -23,6 +26,7 @@ use std::task::{Context, Poll, ready};
 
 use corelane::buf::{IoBuf, IoBufMut};
 
+use super::device::Permit;
 use super::full::FullRead;
 use super::native::NativeFileAsyncBlobRandomReader;
 use crate::region::RegionSlice;
@@ -53,6 +57,36 @@ impl<B: IoBufMut> Part<B> {
     /// Gives the number of bytes read so far.
     pub(super) fn filled(&self) -> usize {
         self.begin
+    }
+
+    /// Gives the number of bytes left to fill.
+    pub(super) fn left(&self) -> usize {
+        self.end - self.begin
+    }
+
+    /// Gives the number of bytes that the buffer has from where the next one is read to.
+    pub(super) fn room(&self) -> usize {
+        self.inner.capacity() - self.begin
+    }
+
+    /// Gives the address that the next byte is read to.
+    pub(super) fn addr(&self) -> usize {
+        self.stable_ptr().addr()
+    }
+
+    /// Copies `bytes` to where the next byte is read to.
+    ///
+    /// # Panics
+    ///
+    /// When there are more of them than are left to fill.
+    pub(super) fn put(&mut self, bytes: &[u8]) {
+        assert!(bytes.len() <= self.left(), "more was read than asked for");
+        let to = self.stable_mut_ptr();
+        // SAFETY: that many bytes may be written from `begin`; they are the buffer's alone, which
+        // is borrowed exclusively, so `bytes` lie elsewhere.
+        unsafe { to.copy_from_nonoverlapping(bytes.as_ptr(), bytes.len()) };
+        // SAFETY: just written, and no more than are left.
+        unsafe { self.set_init(bytes.len()) };
     }
 
     /// Says whether there is nothing left to fill.
@@ -109,6 +143,118 @@ unsafe impl<B: IoBufMut> IoBufMut for Part<B> {
         // SAFETY: the caller has initialised `len` bytes from the former `begin`, within `end`;
         // those before it are initialised, because it is 0 or was moved by such a call.
         unsafe { self.inner.set_init(self.begin) };
+    }
+}
+
+/// A buffer, and something that is to last for as long as the kernel works on it.
+#[derive(Debug)]
+pub(super) struct Held<B, K> {
+    buf: B,
+    _kept: K,
+}
+
+impl<B, K> Held<B, K> {
+    /// Lets `kept` go with `buf`.
+    pub(super) fn new(buf: B, kept: K) -> Self {
+        Self { buf, _kept: kept }
+    }
+
+    /// Gives the buffer back, and up what went with it.
+    pub(super) fn into_inner(self) -> B {
+        self.buf
+    }
+}
+
+// SAFETY: passed on to the buffer, which is one itself and is reached through this value alone.
+unsafe impl<B: IoBuf, K: 'static> IoBuf for Held<B, K> {
+    fn stable_ptr(&self) -> *const u8 {
+        self.buf.stable_ptr()
+    }
+
+    fn init_len(&self) -> usize {
+        self.buf.init_len()
+    }
+
+    fn fixed_index(&self, owner: usize) -> Option<u16> {
+        self.buf.fixed_index(owner)
+    }
+}
+
+// SAFETY: as for IoBuf.
+unsafe impl<B: IoBufMut, K: 'static> IoBufMut for Held<B, K> {
+    fn stable_mut_ptr(&mut self) -> *mut u8 {
+        self.buf.stable_mut_ptr()
+    }
+
+    fn capacity(&self) -> usize {
+        self.buf.capacity()
+    }
+
+    unsafe fn set_init(&mut self, len: usize) {
+        // SAFETY: the caller keeps to the buffer's own terms.
+        unsafe { self.buf.set_init(len) };
+    }
+}
+
+/// A part as the destination of one direct read, which may be longer than the part where the
+/// buffer is, and the permit for it, held for as long as the kernel works on the read.
+#[derive(Debug)]
+pub(super) struct DirectPart<B> {
+    part: Part<B>,
+    len: usize,
+    _permit: Permit,
+}
+
+impl<B: IoBufMut> DirectPart<B> {
+    /// Makes the destination of a read of `len` bytes.
+    ///
+    /// # Panics
+    ///
+    /// When the buffer has no room for them.
+    pub(super) fn new(part: Part<B>, len: usize, permit: Permit) -> Self {
+        assert!(len <= part.room(), "a read of more than there is room for");
+        Self {
+            part,
+            len,
+            _permit: permit,
+        }
+    }
+
+    /// Gives the part back, and the permit up.
+    pub(super) fn into_part(self) -> Part<B> {
+        self.part
+    }
+}
+
+// SAFETY: the part's address, which is stable; no byte is claimed but what the part claims.
+unsafe impl<B: IoBufMut> IoBuf for DirectPart<B> {
+    fn stable_ptr(&self) -> *const u8 {
+        self.part.stable_ptr()
+    }
+
+    fn init_len(&self) -> usize {
+        self.part.init_len().min(self.len)
+    }
+
+    fn fixed_index(&self, owner: usize) -> Option<u16> {
+        self.part.fixed_index(owner)
+    }
+}
+
+// SAFETY: as for IoBuf; `len` bytes from the part's beginning are within the buffer's capacity.
+unsafe impl<B: IoBufMut> IoBufMut for DirectPart<B> {
+    fn stable_mut_ptr(&mut self) -> *mut u8 {
+        self.part.stable_mut_ptr()
+    }
+
+    fn capacity(&self) -> usize {
+        self.len
+    }
+
+    unsafe fn set_init(&mut self, len: usize) {
+        let claimed = len.min(self.part.left());
+        // SAFETY: the caller has initialised `len` bytes, of which the part has `claimed`.
+        unsafe { self.part.set_init(claimed) };
     }
 }
 

@@ -16,7 +16,7 @@ use corelane::sync::{Semaphore, oneshot};
 
 use super::borrowed::BorrowedRead;
 use super::native::NativeFileAsyncBlobRandomReader;
-use crate::traits::{BlobMetadataAsync, OwnedRead, RandomReadBlobAsync};
+use crate::traits::{BlobHints, BlobMetadataAsync, OwnedRead, RandomReadBlobAsync};
 
 /// The requests that may wait for the worker, per blob; more wait with their future.
 const REQUESTS_MAX: usize = 256;
@@ -31,6 +31,7 @@ const IN_FLIGHT_MAX: usize = 128;
 #[derive(Clone)]
 pub struct RemoteBlob {
     requests: Arc<Sender<Request>>,
+    hints: BlobHints,
 }
 
 enum Request {
@@ -94,7 +95,7 @@ impl RemoteBlob {
         let serve = move || async move {
             match NativeFileAsyncBlobRandomReader::open(path).await {
                 Ok(blob) => {
-                    if opened.send(Ok(())).is_ok() {
+                    if opened.send(Ok(blob.hints())).is_ok() {
                         serve(blob, receiver).await;
                     }
                 }
@@ -108,9 +109,10 @@ impl RemoteBlob {
                 .spawn(serve)
                 .map_err(|e| io::Error::other(e.to_string()))?,
         );
-        result.await.map_err(|_| worker_gone())??;
+        let hints = result.await.map_err(|_| worker_gone())??;
         Ok(Self {
             requests: Arc::new(sender),
+            hints,
         })
     }
 
@@ -125,10 +127,12 @@ impl RemoteBlob {
         B: RandomReadBlobAsync + 'static,
     {
         let (sender, receiver) = channel::bounded(REQUESTS_MAX);
+        let hints = blob.hints();
         // The task ends with the last handle, so nobody has to wait for it.
         drop(corelane::spawn_local(serve(blob, receiver)));
         Self {
             requests: Arc::new(sender),
+            hints,
         }
     }
 }
@@ -232,6 +236,10 @@ impl RandomReadBlobAsync for RemoteBlob {
                 .await
                 .unwrap_or_else(|_| (Err(worker_gone()), Vec::new()))
         })
+    }
+
+    fn hints(&self) -> BlobHints {
+        self.hints
     }
 }
 

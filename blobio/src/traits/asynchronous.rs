@@ -6,7 +6,11 @@ use std::io::IoSliceMut;
 use std::mem::MaybeUninit;
 
 use super::blocking::total_len;
-use super::{GROWTH_PROBE_LEN, GROWTH_READ_MAX, advance, unexpected_eof};
+#[cfg(feature = "executor")]
+use super::hints::ReadHow;
+use super::{BlobHints, GROWTH_PROBE_LEN, GROWTH_READ_MAX, advance, unexpected_eof};
+#[cfg(feature = "executor")]
+use crate::async_reader::{Destination, ReadInto, read_into_by_copy};
 use crate::uninit;
 
 /// The longest read behind [`RandomReadBlobAsync::readv_all_async`].
@@ -53,7 +57,7 @@ pub trait RandomReadBlobAsync: BlobMetadataAsync {
 
     /// The future of [`read_owned_async`](Self::read_owned_async); it borrows nothing from the
     /// blob, so that whoever owns the blob can store the future beside it.
-    type ReadOwnedFuture: Future<Output = OwnedRead>;
+    type ReadOwnedFuture: Future<Output = OwnedRead> + 'static;
 
     /// Reads at `pos` into memory that may be uninitialised, and gives the number of bytes read.
     ///
@@ -99,6 +103,34 @@ pub trait RandomReadBlobAsync: BlobMetadataAsync {
     ///
     /// The future may be dropped or forgotten at any time; the vector goes with it.
     fn read_owned_async(&self, pos: u64, len: usize, buf: Vec<u8>) -> Self::ReadOwnedFuture;
+
+    /// Says what helps to order and merge reads of the blob. Advice: nothing depends on it but
+    /// speed.
+    fn hints(&self) -> BlobHints {
+        BlobHints::new()
+    }
+
+    /// Reads up to `len` bytes at `pos` into `dest`, which is emptied first, and gives it back with
+    /// the count: fewer bytes only at the end of the blob.
+    ///
+    /// Readers of files read straight into the destination; the provided method does so for
+    /// vectors, and copies otherwise.
+    ///
+    /// # Errors
+    ///
+    /// The count is an error when reading fails, with `WouldBlock` where [`ReadHow::NoWait`] would
+    /// have to wait; the destination may then have been written. `InvalidInput` when `len` bytes
+    /// do not fit the destination.
+    ///
+    /// # Cancel safety
+    ///
+    /// The future may be dropped or forgotten at any time; the destination goes with it, and is
+    /// dropped once the kernel is done with it.
+    #[cfg(feature = "executor")]
+    fn read_into_async(&self, pos: u64, len: usize, dest: Destination, how: ReadHow) -> ReadInto {
+        let _ = how;
+        read_into_by_copy(dest, len, |vec| self.read_owned_async(pos, len, vec))
+    }
 
     /// Reads exactly `buf.len()` bytes at `pos`.
     ///

@@ -7,7 +7,13 @@ use std::mem::MaybeUninit;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use super::{BlobMetadata, BlobMetadataAsync, MemoryMapBlob, RandomReadBlob, RandomReadBlobAsync};
+#[cfg(feature = "executor")]
+use super::ReadHow;
+use super::{
+    BlobHints, BlobMetadata, BlobMetadataAsync, MemoryMapBlob, RandomReadBlob, RandomReadBlobAsync,
+};
+#[cfg(feature = "executor")]
+use crate::async_reader::{Destination, ReadInto};
 use crate::mmap::Mapping;
 
 macro_rules! forward {
@@ -97,6 +103,21 @@ macro_rules! forward {
                 buf: Vec<u8>,
             ) -> Self::ReadOwnedFuture {
                 (**self).read_owned_async(pos, len, buf)
+            }
+
+            fn hints(&self) -> BlobHints {
+                (**self).hints()
+            }
+
+            #[cfg(feature = "executor")]
+            fn read_into_async(
+                &self,
+                pos: u64,
+                len: usize,
+                dest: Destination,
+                how: ReadHow,
+            ) -> ReadInto {
+                (**self).read_into_async(pos, len, dest, how)
             }
 
             fn read_exact_async(

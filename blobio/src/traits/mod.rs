@@ -17,11 +17,13 @@
 mod asynchronous;
 mod blocking;
 mod forward;
+mod hints;
 
 use std::io;
 
 pub use asynchronous::{BlobMetadataAsync, OwnedRead, RandomReadBlobAsync};
 pub use blocking::{BlobMetadata, MemoryMapBlob, RandomReadBlob};
+pub use hints::{BlobHints, DeviceId, ReadHow};
 
 /// The shortest read that looks for bytes past the length a blob had when it was asked.
 pub(crate) const GROWTH_PROBE_LEN: usize = 64;

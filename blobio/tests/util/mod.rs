@@ -3,6 +3,10 @@
 
 pub(crate) mod async_suite;
 pub(crate) mod blobs;
+#[cfg(feature = "executor")]
+pub(crate) mod into_suite;
+#[cfg(feature = "pack")]
+pub(crate) mod packs;
 pub(crate) mod sync_suite;
 pub(crate) mod zips;
 

@@ -6,8 +6,8 @@ use std::os::fd::RawFd;
 use super::backend::next_identity;
 use super::dispatch::{CANCEL, KICK};
 use super::submit::push;
-use crate::op::Request;
 use crate::op::slab::OpKey;
+use crate::op::{ReadMode, Request};
 use crate::ring::{Cqe, Pending, Ring, Sqe, Wait, sqe};
 
 /// A ring.
@@ -96,7 +96,10 @@ fn to_sqe(request: &Request) -> Sqe {
             len,
             offset,
             fixed,
-        } => sqe::read(fd, ptr, len, offset, fixed),
+            mode,
+        } => issued(mode, |nowait| {
+            sqe::read(fd, ptr, len, offset, fixed, nowait)
+        }),
         Request::Write {
             fd,
             ptr,
@@ -155,5 +158,14 @@ fn to_sqe(request: &Request) -> Sqe {
         Request::SendMsg { fd, msg, flags } => sqe::sendmsg(fd, msg, flags),
         Request::Shutdown { fd, how } => sqe::shutdown(fd, how),
         Request::Poll { fd, events } => sqe::poll(fd, events, false),
+    }
+}
+
+#[inline]
+fn issued(mode: ReadMode, read: impl FnOnce(bool) -> Sqe) -> Sqe {
+    match mode {
+        ReadMode::Inline => read(false),
+        ReadMode::NoWait => read(true),
+        ReadMode::Async => read(false).handed_off(),
     }
 }

@@ -12,13 +12,13 @@ use super::OpenOptions;
 use super::metadata::{Metadata, stat};
 use crate::buf::{BufResult, IoBuf, IoBufMut};
 use crate::driver::Op;
-use crate::op::SharedFd;
 use crate::op::kinds::close::{Close, Closing};
 use crate::op::kinds::fadvise::Fadvise;
 use crate::op::kinds::fsync::Fsync;
 use crate::op::kinds::read::Read;
 use crate::op::kinds::vectored::{Readv, Segments, Writev};
 use crate::op::kinds::write::Write;
+use crate::op::{ReadMode, SharedFd};
 use crate::worker::{Core, context};
 
 /// An open file, bound to the worker that opened it.
@@ -119,8 +119,23 @@ impl File {
     ///
     /// Dropping the future gives up the buffer, which is freed when the kernel is done with it.
     pub fn read_at<B: IoBufMut>(&self, buf: B, offset: u64) -> ReadAt<B> {
+        self.read_at_with(buf, offset, ReadMode::Inline)
+    }
+
+    /// Reads as [`read_at`](Self::read_at) does, issued as told.
+    ///
+    /// # Errors
+    ///
+    /// Those of read(2); with [`ReadMode::NoWait`] also `WouldBlock`, where nothing at `offset` is
+    /// cached, and `EOPNOTSUPP`, where the file cannot tell.
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`read_at`](Self::read_at).
+    pub fn read_at_with<B: IoBufMut>(&self, buf: B, offset: u64, mode: ReadMode) -> ReadAt<B> {
+        let kind = Read::new(offset, mode);
         ReadAt {
-            op: self.core.op(Read::new(offset), (buf, self.fd.clone())),
+            op: self.core.op(kind, (buf, self.fd.clone())),
         }
     }
 

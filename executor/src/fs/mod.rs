@@ -13,6 +13,8 @@ pub use file::{Advice, File, ReadAt, WriteAt};
 pub use metadata::{Metadata, metadata};
 pub use open::OpenOptions;
 
+pub use crate::op::ReadMode;
+
 use std::io;
 use std::path::Path;
 

@@ -35,6 +35,7 @@ pub struct OpenOptions {
     create: bool,
     create_new: bool,
     mode: u32,
+    direct: bool,
     custom_flags: i32,
 }
 
@@ -56,6 +57,7 @@ impl OpenOptions {
             create: false,
             create_new: false,
             mode: 0o666,
+            direct: false,
             custom_flags: 0,
         }
     }
@@ -102,7 +104,15 @@ impl OpenOptions {
         self
     }
 
-    /// Adds flags of open(2), `O_DIRECT` for example.
+    /// Reads and writes past the page cache (`O_DIRECT`, open(2)): memory, offsets and lengths then
+    /// have to be aligned as [`Metadata::dio_align`](super::Metadata::dio_align) says. A file system
+    /// that has no direct I/O answers `EINVAL`, to the open or to the reads.
+    pub fn direct(&mut self, direct: bool) -> &mut Self {
+        self.direct = direct;
+        self
+    }
+
+    /// Adds flags of open(2), `O_NOFOLLOW` for example.
     pub fn custom_flags(&mut self, flags: i32) -> &mut Self {
         self.custom_flags = flags;
         self
@@ -184,6 +194,7 @@ impl OpenOptions {
             (self.truncate, libc::O_TRUNC),
             (self.create || self.create_new, libc::O_CREAT),
             (self.create_new, libc::O_EXCL),
+            (self.direct, libc::O_DIRECT),
         ] {
             if set {
                 flags |= flag;

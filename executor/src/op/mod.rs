@@ -35,6 +35,7 @@ pub(crate) mod request;
 pub(crate) mod slab;
 
 pub(crate) use fd::SharedFd;
+pub use request::ReadMode;
 pub(crate) use request::Request;
 
 use crate::buf::Erased;

@@ -13,6 +13,21 @@ pub(crate) fn request_len(len: usize) -> u32 {
     u32::try_from(len.min(RW_LEN_MAX)).expect("cut to 31 bits")
 }
 
+/// How a read of a file is issued.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum ReadMode {
+    /// Tried while it is submitted, which copies what is cached there and then; handed to a thread
+    /// of the kernel where the file cannot be asked without blocking.
+    #[default]
+    Inline,
+    /// Tried while it is submitted, and failed with `WouldBlock` where it would wait for the
+    /// device (`RWF_NOWAIT`, preadv2(2)). It may give fewer bytes: those that are cached.
+    NoWait,
+    /// Handed to a thread of the kernel at once (`IOSQE_ASYNC`, `io_uring_sqe_set_flags(3)`), so
+    /// that neither a copy nor a stall holds up the worker.
+    Async,
+}
+
 /// One operation, as plain values.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Request {
@@ -23,6 +38,7 @@ pub(crate) enum Request {
         len: u32,
         offset: u64,
         fixed: Option<u16>,
+        mode: ReadMode,
     },
     /// write(2) at an offset; from registered memory when `fixed` names it.
     Write {
@@ -118,7 +134,7 @@ impl Request {
     #[inline]
     pub(crate) fn inline_bytes(&self) -> u64 {
         match *self {
-            Self::Read { len, .. } => len.into(),
+            Self::Read { len, mode, .. } if mode != ReadMode::Async => len.into(),
             Self::Readv { len, .. } => len,
             _ => 0,
         }

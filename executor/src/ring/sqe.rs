@@ -15,6 +15,12 @@ impl Sqe {
     pub(crate) fn user_data(self, user_data: u64) -> Self {
         Self(self.0.user_data(user_data))
     }
+
+    /// Lets the kernel hand the operation to one of its threads without trying it first.
+    #[inline]
+    pub(crate) fn handed_off(self) -> Self {
+        Self(self.0.flags(squeue::Flags::ASYNC))
+    }
 }
 
 impl std::fmt::Debug for Sqe {
@@ -36,16 +42,26 @@ fn position(offset: u64) -> u64 {
     offset.min(u64::MAX - 1)
 }
 
-/// Reads, into registered memory when `fixed` names it.
+/// Reads, into registered memory when `fixed` names it; with `nowait`, only what is cached.
 #[inline]
-pub(crate) fn read(fd: RawFd, ptr: *mut u8, len: u32, offset: u64, fixed: Option<u16>) -> Sqe {
+pub(crate) fn read(
+    fd: RawFd,
+    ptr: *mut u8,
+    len: u32,
+    offset: u64,
+    fixed: Option<u16>,
+    nowait: bool,
+) -> Sqe {
     let fd = types::Fd(fd);
+    let flags = if nowait { libc::RWF_NOWAIT } else { 0 };
     Sqe(match fixed {
         None => opcode::Read::new(fd, ptr, len)
             .offset(position(offset))
+            .rw_flags(flags)
             .build(),
         Some(index) => opcode::ReadFixed::new(fd, ptr, len, index)
             .offset(position(offset))
+            .rw_flags(flags)
             .build(),
     })
 }

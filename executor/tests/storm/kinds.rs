@@ -9,7 +9,7 @@ use std::pin::Pin;
 use std::time::Duration;
 
 use corelane::buf::AlignedBuf;
-use corelane::fs::File;
+use corelane::fs::{File, ReadMode};
 use corelane::{net, time};
 
 use super::World;
@@ -203,7 +203,8 @@ fn read(kind: Kind, len: usize, rng: &mut Rng, world: &World) -> Made {
         })
         .alone();
     }
-    let read = file.read_at(Guarded::new(len), offset);
+    let mode = rng.pick(&[ReadMode::Inline, ReadMode::Async]);
+    let read = file.read_at_with(Guarded::new(len), offset, mode);
     Made::new(async move {
         let (result, buf) = read.await;
         let count = check.result(result).unwrap_or(0);

@@ -21,7 +21,7 @@ use std::time::Duration;
 
 use super::rng::Rng;
 use crate::config::SimConfig;
-use crate::op::Request;
+use crate::op::{ReadMode, Request};
 
 /// Most bytes that are written before an operation completes.
 const TOUCH_MAX: usize = 64 * 1024;
@@ -170,6 +170,10 @@ pub(super) fn finish(
     }
     if fails {
         return -ERRORS[rng.index(ERRORS.len())];
+    }
+    let nowait = matches!(request, Request::Read { mode, .. } if *mode == ReadMode::NoWait);
+    if nowait && rng.percent(config.nowait_percent) {
+        return -libc::EAGAIN;
     }
     let mut count = |len: usize| {
         let short = len > 1 && rng.percent(config.short_percent);

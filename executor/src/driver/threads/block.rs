@@ -13,12 +13,12 @@ use std::os::fd::RawFd;
 use super::work::{
     Attempt, Stage, Work, count, poll, poll_bits, status, status_flags, transferred, would_block,
 };
-use crate::op::Request;
+use crate::op::{ReadMode, Request};
 
 /// What the page cache had of a read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Cached {
-    /// All of it: the result.
+    /// All of it, or all that is asked for: the result.
     All(i32),
     /// Not all: the rest may block.
     Blocks,
@@ -98,27 +98,29 @@ impl Work {
     /// Direct reads are left to the pool: a call that may not wait for a page waits for the
     /// device all the same.
     pub(super) fn read_cached(&mut self) -> Cached {
-        let wanted = match self.request {
-            Request::Read { len, .. } => u64::from(len),
-            Request::Readv { len, .. } => len,
+        let (wanted, mode) = match self.request {
+            Request::Read { len, mode, .. } => (u64::from(len), mode),
+            Request::Readv { len, .. } => (len, ReadMode::Inline),
             _ => return Cached::Blocks,
         };
         if status_flags(self.fd()).is_none_or(|flags| flags & libc::O_DIRECT != 0) {
             return Cached::Blocks;
         }
         let result = self.transfer(libc::RWF_NOWAIT);
-        if let Ok(read) = usize::try_from(result) {
-            if read as u64 == wanted {
-                return Cached::All(result);
-            }
-            // The end, or the end of what is cached: the blocking call knows. Zero may be neither
-            // (preadv2(2), BUGS).
-            self.moved = read;
-        }
-        if self.becomes_stream(result) {
-            Cached::Stream
-        } else {
-            Cached::Blocks
+        let stream = self.becomes_stream(result);
+        match (mode, stream) {
+            // The end is not taken from this call: zero may be none (preadv2(2), BUGS).
+            (ReadMode::NoWait, false) if result != 0 || wanted == 0 => Cached::All(result),
+            (ReadMode::NoWait, true) => Cached::All(self.transfer(libc::RWF_NOWAIT)),
+            (_, true) => Cached::Stream,
+            (_, false) => match usize::try_from(result) {
+                Ok(read) if read as u64 == wanted => Cached::All(result),
+                // The end, or the end of what is cached: the blocking call knows.
+                read => {
+                    self.moved = read.unwrap_or(0);
+                    Cached::Blocks
+                }
+            },
         }
     }
 

@@ -17,7 +17,7 @@ use std::os::fd::RawFd;
 use std::time::Duration;
 
 use super::interest::Interest;
-use crate::op::Request;
+use crate::op::{ReadMode, Request};
 
 /// A request in flight.
 #[derive(Debug)]
@@ -92,6 +92,10 @@ impl Work {
 
     pub(super) fn place(&self) -> Place {
         match self.request {
+            Request::Read {
+                mode: ReadMode::Async,
+                ..
+            } => Place::Pool,
             Request::Read { .. } | Request::Readv { .. } => Place::Cache,
             Request::Write { .. }
             | Request::Writev { .. }

@@ -7,20 +7,22 @@
 
 use crate::buf::{BufResult, IoBufMut};
 use crate::op::request::request_len;
-use crate::op::{Kind, Outcome, Request, SharedFd};
+use crate::op::{Kind, Outcome, ReadMode, Request, SharedFd};
 
 /// Reads at `offset` into `B`.
 #[derive(Debug)]
 pub(crate) struct Read<B> {
-    pub(crate) offset: u64,
+    offset: u64,
+    mode: ReadMode,
     buffer: std::marker::PhantomData<fn() -> B>,
 }
 
 impl<B> Read<B> {
     #[inline]
-    pub(crate) fn new(offset: u64) -> Self {
+    pub(crate) fn new(offset: u64, mode: ReadMode) -> Self {
         Self {
             offset,
+            mode,
             buffer: std::marker::PhantomData,
         }
     }
@@ -40,6 +42,7 @@ unsafe impl<B: IoBufMut> Kind for Read<B> {
             fixed: buf.fixed_index(owner),
             ptr: buf.stable_mut_ptr(),
             offset: self.offset,
+            mode: self.mode,
         }
     }
 

@@ -1,0 +1,13 @@
+//! What the rest of the crate takes of the executor: it names corelane through here alone.
+#![allow(
+    unused_imports,
+    reason = "one list for all of the crate, whatever it uses at the time"
+)]
+
+pub(crate) use corelane::buf::{AlignedBuf, IoBuf, IoBufMut, PoolBuf};
+pub(crate) use corelane::sync::{Notify, Semaphore, channel, local, oneshot};
+pub(crate) use corelane::time::{sleep, sleep_until, timeout};
+pub(crate) use corelane::{
+    BlockingError, BlockingHandle, JoinError, JoinHandle, Pool, RemoteSpawner, need_preempt, pool,
+    spawn_blocking, spawn_local, spawner, yield_now,
+};

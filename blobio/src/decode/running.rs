@@ -1,0 +1,230 @@
+//! A job of the pool, as the future of its result.
+
+use std::any::Any;
+use std::error::Error;
+use std::fmt;
+use std::future::Future;
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll, Wake, Waker};
+use std::thread::{self, Thread};
+
+use super::order::Priority;
+use super::pool::{Entry, Run, Shared, lock};
+
+/// The future of a job that a [`DecodePool`](super::DecodePool) does.
+///
+/// # Cancel safety
+///
+/// Dropping it takes the job out of the queue; a job that has been begun is finished, and its
+/// result dropped.
+#[must_use = "dropping it takes the job out of the queue"]
+pub struct Running<T> {
+    shared: Arc<Shared>,
+    priority: Priority,
+    stage: Stage<T>,
+}
+
+/// Why a job has no result.
+#[derive(Clone, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub enum JobError {
+    /// The job panicked; the text is the panic's message.
+    Panicked(Box<str>),
+    /// The pool was shut down before the job was begun.
+    Closed,
+}
+
+enum Stage<T> {
+    /// The job has a number and waits for a place in the queue.
+    Waits { number: u64, work: Work<T> },
+    /// The job is queued, is being done or is done.
+    Queued { number: u64, slot: Arc<Slot<T>> },
+    /// The result has been given, or there never will be one.
+    Over,
+}
+
+type Work<T> = Box<dyn FnOnce() -> T + Send>;
+
+/// Where the thread that does the job and its future meet.
+struct Slot<T> {
+    state: Mutex<SlotState<T>>,
+}
+
+struct SlotState<T> {
+    /// Taken by whoever does the job.
+    work: Option<Work<T>>,
+    /// Put by whoever did it, taken by the future.
+    result: Option<Result<T, JobError>>,
+    /// Put by the future, taken by whoever did the job.
+    waker: Option<Waker>,
+}
+
+impl<T: Send + 'static> Running<T> {
+    pub(super) fn new(shared: Arc<Shared>, priority: Priority, work: Work<T>) -> Self {
+        let stage = match shared.enter(priority) {
+            Entry::Queued(number) => Self::queue(&shared, priority, number, work),
+            Entry::Waits(number) => Stage::Waits { number, work },
+            Entry::Closed => Stage::Over,
+        };
+        Self {
+            shared,
+            priority,
+            stage,
+        }
+    }
+
+    /// Waits for the result, blocking the thread; meanwhile the thread does jobs of the pool.
+    ///
+    /// # Errors
+    ///
+    /// When the job panicked or the pool was shut down.
+    pub fn wait(self) -> Result<T, JobError> {
+        let shared = Arc::clone(&self.shared);
+        let waker = Waker::from(Arc::new(Unpark(thread::current())));
+        let mut cx = Context::from_waker(&waker);
+        let mut this = self;
+        loop {
+            if let Poll::Ready(result) = Pin::new(&mut this).poll(&mut cx) {
+                return result;
+            }
+            if !shared.help() {
+                thread::park();
+            }
+        }
+    }
+
+    fn queue(shared: &Shared, priority: Priority, number: u64, work: Work<T>) -> Stage<T> {
+        let slot = Arc::new(Slot {
+            state: Mutex::new(SlotState {
+                work: Some(work),
+                result: None,
+                waker: None,
+            }),
+        });
+        shared.queue(priority, number, Arc::clone(&slot) as Arc<dyn Run>);
+        Stage::Queued { number, slot }
+    }
+}
+
+impl<T: Send + 'static> Future for Running<T> {
+    type Output = Result<T, JobError>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.get_mut();
+        if let Stage::Waits { number, .. } = this.stage {
+            if !this.shared.admitted(this.priority, number, cx.waker()) {
+                return Poll::Pending;
+            }
+            if let Stage::Waits { work, .. } = std::mem::replace(&mut this.stage, Stage::Over) {
+                this.stage = Self::queue(&this.shared, this.priority, number, work);
+            }
+        }
+        let Stage::Queued { slot, .. } = &this.stage else {
+            return Poll::Ready(Err(JobError::Closed));
+        };
+        let mut state = lock(&slot.state);
+        if let Some(result) = state.result.take() {
+            drop(state);
+            this.stage = Stage::Over;
+            return Poll::Ready(result);
+        }
+        let known = state.waker.as_ref();
+        if !known.is_some_and(|known| known.will_wake(cx.waker())) {
+            state.waker = Some(cx.waker().clone());
+        }
+        Poll::Pending
+    }
+}
+
+// The closure and the result are never pinned.
+impl<T> Unpin for Running<T> {}
+
+impl<T> Drop for Running<T> {
+    fn drop(&mut self) {
+        match &self.stage {
+            Stage::Waits { number, .. } => self.shared.leave(self.priority, *number),
+            Stage::Queued { number, .. } => self.shared.withdraw(self.priority, *number),
+            Stage::Over => {}
+        }
+    }
+}
+
+impl<T: Send + 'static> Run for Slot<T> {
+    fn run(&self) {
+        let work = lock(&self.state).work.take();
+        let Some(work) = work else { return };
+        let result = catch_unwind(AssertUnwindSafe(work));
+        self.put(result.map_err(|panic| {
+            let text = message(&*panic);
+            // Dropping what was thrown might panic again.
+            std::mem::forget(panic);
+            JobError::Panicked(text)
+        }));
+    }
+
+    fn give_up(&self) {
+        let work = lock(&self.state).work.take();
+        self.put(Err(JobError::Closed));
+        drop(work);
+    }
+}
+
+impl<T> Slot<T> {
+    fn put(&self, result: Result<T, JobError>) {
+        let mut state = lock(&self.state);
+        state.result = Some(result);
+        let waker = state.waker.take();
+        drop(state);
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
+}
+
+fn message(panic: &(dyn Any + Send)) -> Box<str> {
+    let text = panic.downcast_ref::<&str>().copied();
+    let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+    text.unwrap_or("a panic without a message").into()
+}
+
+struct Unpark(Thread);
+
+impl Wake for Unpark {
+    fn wake(self: Arc<Self>) {
+        self.0.unpark();
+    }
+}
+
+impl fmt::Display for JobError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Panicked(what) => write!(f, "job panicked: {what}"),
+            Self::Closed => f.write_str("pool was shut down"),
+        }
+    }
+}
+
+impl Error for JobError {}
+
+impl From<JobError> for io::Error {
+    fn from(e: JobError) -> Self {
+        Self::other(e)
+    }
+}
+
+impl<T> fmt::Debug for Running<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let stage = match self.stage {
+            Stage::Waits { .. } => "waits to queue",
+            Stage::Queued { .. } => "queued",
+            Stage::Over => "over",
+        };
+        f.debug_struct("Running")
+            .field("priority", &self.priority)
+            .field("stage", &stage)
+            .finish_non_exhaustive()
+    }
+}
