@@ -62,7 +62,7 @@ impl Content {
     }
 
     /// Reads all of it, and checks every word.
-    fn warm(&self) -> Result<(), Failure> {
+    pub(crate) fn warm(&self) -> Result<(), Failure> {
         let file = File::open(&self.path)?;
         let mut chunk = vec![0; 1 << 20];
         for at in (0..FILE_LEN).step_by(1 << 20) {

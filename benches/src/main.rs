@@ -35,7 +35,7 @@ struct Options {
     /// How often each contender runs; the medians are printed.
     #[arg(long, default_value_t = 7, value_parser = clap::value_parser!(u32).range(1..))]
     rounds: u32,
-    /// The file that `read_cached` reads, made where it is missing. By default one in the user's
+    /// The file that `read_cached` and `adaptive` read, made where it is missing. By default one in the user's
     /// cache folder.
     #[arg(long)]
     file: Option<PathBuf>,

@@ -110,7 +110,7 @@ fn line(own: &[f64], floor: &[f64]) -> String {
     clippy::cast_precision_loss,
     reason = "positions in a short series"
 )]
-fn quantile(series: &[f64], fraction: f64) -> f64 {
+pub(crate) fn quantile(series: &[f64], fraction: f64) -> f64 {
     let mut sorted = series.to_vec();
     sorted.sort_by(f64::total_cmp);
     let at = fraction * (sorted.len() - 1) as f64;

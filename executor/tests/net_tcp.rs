@@ -3,8 +3,12 @@
 
 mod support;
 
+use std::cell::Cell;
+use std::future::poll_fn;
 use std::io::{ErrorKind, Read};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr};
+use std::rc::Rc;
+use std::task::Poll;
 use std::time::Duration;
 
 use corelane::net::{StreamIo, TcpListener, TcpStream, lookup_host};
@@ -104,6 +108,32 @@ fn connections_arrive_continuously_until_accepting_is_closed() {
         assert_eq!(server.recv(Vec::with_capacity(4)).await.1, b"late");
         assert!(incoming.next().await.is_none());
         assert!(incoming.next().await.is_none());
+    });
+}
+
+#[test]
+fn who_has_not_taken_a_connection_is_not_woken_for_the_next() {
+    run(async {
+        let listener = TcpListener::bind(ANY).unwrap();
+        let to = listener.local_addr().unwrap();
+        let polls = Rc::new(Cell::new(0));
+        let counted = Rc::clone(&polls);
+        let mut incoming = listener.incoming();
+        let busy = spawn_local(poll_fn(move |cx| {
+            if counted.replace(counted.get() + 1) == 0 {
+                assert!(incoming.poll_next(cx).is_pending());
+            }
+            Poll::<()>::Pending
+        }));
+        let mut clients = Vec::new();
+        for _ in 0..10 {
+            // One completion for each side.
+            let before = stats().completions;
+            clients.push(TcpStream::connect(to).await.unwrap());
+            yield_until("it is accepted", || stats().completions >= before + 2).await;
+        }
+        assert_eq!(polls.get(), 2);
+        busy.abort();
     });
 }
 

@@ -2,7 +2,12 @@
 
 mod support;
 
+use std::cell::{Cell, RefCell};
+use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Wake, Waker};
 
 use corelane::fs::File;
 use corelane::{Executor, Placement, spawn_blocking, spawn_local, yield_now};
@@ -171,4 +176,114 @@ fn a_panic_in_blocking_work_reaches_who_awaits_it() {
         }
         assert_eq!(spawn_blocking(|| 6).await.unwrap(), 6);
     });
+}
+
+#[test]
+fn user_code_that_panics_at_the_first_poll_ends_the_operation_alone() {
+    thread_local! {
+        static DROPPED: Cell<u32> = const { Cell::new(0) };
+    }
+    struct PanicsWhenAsked(Vec<u8>);
+    impl Drop for PanicsWhenAsked {
+        fn drop(&mut self) {
+            DROPPED.set(DROPPED.get() + 1);
+        }
+    }
+    // SAFETY: the bytes are the vector's.
+    unsafe impl corelane::buf::IoBuf for PanicsWhenAsked {
+        fn stable_ptr(&self) -> *const u8 {
+            self.0.as_ptr()
+        }
+
+        fn init_len(&self) -> usize {
+            self.0.len()
+        }
+    }
+    // SAFETY: as for IoBuf; the length does not change.
+    unsafe impl corelane::buf::IoBufMut for PanicsWhenAsked {
+        fn stable_mut_ptr(&mut self) -> *mut u8 {
+            panic!("where it is")
+        }
+
+        fn capacity(&self) -> usize {
+            self.0.len()
+        }
+
+        unsafe fn set_init(&mut self, _len: usize) {}
+    }
+    run(async {
+        let file = File::open("/dev/zero").await.unwrap();
+        let mut read = Box::pin(file.read_at(PanicsWhenAsked(vec![1; 4]), 0));
+        let mut cx = Context::from_waker(Waker::noop());
+        let mut poll = || {
+            let polled = catch_unwind(AssertUnwindSafe(|| read.as_mut().poll(&mut cx).is_ready()));
+            panic_text(&*polled.unwrap_err()).to_owned()
+        };
+        assert_eq!(poll(), "where it is");
+        assert_eq!((DROPPED.get(), corelane::stats().slots), (1, 0));
+        // Polled again it says that it is over, and nothing is dropped twice.
+        poll();
+        drop(read);
+        assert_eq!((DROPPED.get(), corelane::stats().slots), (1, 0));
+        assert_eq!(file.read_at(vec![1; 4], 0).await.1, [0; 4]);
+    });
+}
+
+/// Polls a future once with a waker made of `wake`, which is then let go.
+fn poll_with<F: Future + ?Sized>(
+    future: Pin<&mut F>,
+    wake: Arc<impl Wake + Send + Sync + 'static>,
+) -> bool {
+    let waker = Waker::from(wake);
+    future.poll(&mut Context::from_waker(&waker)).is_ready()
+}
+
+#[test]
+fn the_driver_of_a_closed_worker_keeps_nobodys_waker() {
+    struct Nothing;
+    impl Wake for Nothing {
+        fn wake(self: Arc<Self>) {}
+    }
+    let worker = worker();
+    let file = worker.block_on(File::open("/dev/zero")).unwrap();
+    drop(worker);
+    let wake = Arc::new(Nothing);
+    let mut read = Box::pin(file.read_at(vec![1; 4], 0));
+    assert!(poll_with(read.as_mut(), Arc::clone(&wake)));
+    assert_eq!(Arc::strong_count(&wake), 1);
+}
+
+#[test]
+fn a_waker_whose_drop_uses_the_driver_finds_a_closed_one_at_hand() {
+    type Reading = Pin<Box<dyn Future<Output = ()>>>;
+    thread_local! {
+        static READING: RefCell<Option<Reading>> = const { RefCell::new(None) };
+    }
+    /// Polls what it finds, which needs the driver.
+    struct UsesTheDriver;
+    impl Wake for UsesTheDriver {
+        fn wake(self: Arc<Self>) {}
+    }
+    impl Drop for UsesTheDriver {
+        fn drop(&mut self) {
+            if let Some(mut reading) = READING.take() {
+                let mut cx = Context::from_waker(Waker::noop());
+                assert!(reading.as_mut().poll(&mut cx).is_ready());
+            }
+        }
+    }
+    let worker = worker();
+    let file = worker.block_on(File::open("/dev/zero")).unwrap();
+    drop(worker);
+    for _ in 0..3 {
+        let third = file.clone();
+        READING.set(Some(Box::pin(async move {
+            assert!(third.read_at(vec![1; 4], 0).await.0.is_err());
+        })));
+        for _ in 0..2 {
+            let mut read = Box::pin(file.read_at(vec![1; 4], 0));
+            assert!(poll_with(read.as_mut(), Arc::new(UsesTheDriver)));
+        }
+        assert!(READING.take().is_none());
+    }
 }

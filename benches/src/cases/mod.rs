@@ -1,6 +1,7 @@
 //! One file per case. A new case is a file here, a variant of [`Case`] and a line in
 //! [`Case::run`]; its floor is in the same file, or in `floors` where it needs unsafe code.
 
+mod adaptive;
 mod cross_core;
 mod read_cached;
 mod sleep;
@@ -28,6 +29,8 @@ pub(crate) enum Case {
     Sleep,
     /// A message to another core and back, both asleep in between.
     CrossCore,
+    /// Ways to issue reads, cached and cold, beside a task with a 1 ms timer.
+    Adaptive,
     /// All of them.
     All,
 }
@@ -40,6 +43,7 @@ impl Case {
             Self::Yield => yield_now::run,
             Self::Sleep => sleep::run,
             Self::CrossCore => cross_core::run,
+            Self::Adaptive => adaptive::run,
             Self::All => return Self::all().try_for_each(|case| case.run(options, cores)),
         };
         // On a thread of its own, so that its pin does not reach the next case.

@@ -3,6 +3,8 @@
 pub mod histogram;
 pub mod limits;
 pub mod order;
+#[cfg(test)]
+mod submit;
 
 pub use histogram::Histogram;
 pub use order::Class;

@@ -71,13 +71,15 @@ impl Driver {
         match action {
             Action::Deliver => {
                 slot.push_result(outcome);
-                // A task of this worker goes into the run queue, which runs no code of the user's;
-                // its waker stays for its next operation.
+                let count = slot.results.len();
+                // Nobody waits where results are left: the first of them has woken. A task of this
+                // worker goes into the run queue, which runs no code of the user's; its waker stays
+                // for its next operation.
                 let woken = |waker: &Waker| task::wake_own(waker);
-                if !slot.waker.as_ref().is_some_and(woken) {
+                if count == 1 && !slot.waker.as_ref().is_some_and(woken) {
                     delivery.wakers.extend(slot.waker.take());
                 }
-                let behind = slot.results.len() >= READY_MAX && !last && !slot.paused;
+                let behind = count >= READY_MAX && !last && !slot.paused;
                 if behind && matches!(slot.results, Results::Many(_)) {
                     slot.paused = true;
                     self.cancel(key);

@@ -85,7 +85,8 @@ pub(crate) struct Driver {
     cqes: Vec<Cqe>,
     /// The waker of the task whose operation was finished last, for the next operation of the same
     /// task: most tasks ask for the next as soon as they have one. Never one of the user's own
-    /// making; gone by the next enter.
+    /// making: dispatch leaves only wakers of tasks in the slots. Gone by the next enter, or the
+    /// close.
     spare: Option<Waker>,
     counters: Counters,
 }
@@ -257,6 +258,12 @@ impl Driver {
         memory
     }
 
+    /// Takes back what an operation brought to a closed driver. Its waker may be anybody's: it is
+    /// dropped by the caller, after the borrow.
+    fn give_back<M: 'static>(&mut self, key: OpKey) -> (M, Option<Waker>) {
+        self.slab.finish(key)
+    }
+
     /// Leaves `waker` in the slot and returns the one that was there, or `waker` itself when a
     /// result has arrived meanwhile. Either is dropped by the caller, after the borrow.
     fn set_waker(&mut self, key: OpKey, waker: Waker) -> WakerSet {
@@ -360,6 +367,7 @@ impl Driver {
         // The kernel may still write: neither these slots nor their memory may ever be freed.
         self.slab.leak_in_flight(&mut delivery.wakers);
         self.backend = None;
+        self.spare = None;
         for lane in &mut self.lanes {
             lane.refund_all();
         }

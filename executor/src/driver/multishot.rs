@@ -90,8 +90,8 @@ where
                 Poll::Pending
             }
             Submitted::Closed(key) => {
-                let memory = self.driver.borrow_mut().finish::<K::Memory>(key);
-                drop(memory);
+                let left = self.driver.borrow_mut().give_back::<K::Memory>(key);
+                drop(left);
                 self.stopped = true;
                 Poll::Ready(Some(Outcome::gone()))
             }

@@ -65,7 +65,7 @@ impl<K: Kind> Op<K> {
     #[cold]
     #[inline(never)]
     fn refused(&mut self, key: OpKey) -> Poll<K::Output> {
-        let memory = self.driver.borrow_mut().finish::<K::Memory>(key);
+        let (memory, _waker) = self.driver.borrow_mut().give_back::<K::Memory>(key);
         Poll::Ready(self.kind.complete(Outcome::gone(), memory))
     }
 

@@ -1,0 +1,299 @@
+//! How a read is best issued: cached and cold, short and long, beside a task that wants its timer
+//! every millisecond.
+//!
+//! What is compared is blobio's [`ReadHow`] and its direct reader; there is no floor. The lateness
+//! of the timer is the time that something else held the core, copies of cached pages most of all.
+//! Cold means that the file was taken out of the page cache before each round, which is checked by
+//! reads that must not wait: where they find something, nothing is measured.
+
+use std::cell::Cell;
+use std::fmt;
+use std::fs;
+use std::future::Future;
+use std::io;
+use std::path::Path;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use blobio::{
+    Destination, DirectFileAsyncBlobRandomReader, NativeFileAsyncBlobRandomReader,
+    RandomReadBlobAsync, ReadHow,
+};
+use corelane::buf::AlignedBuf;
+use corelane::fs::{Advice, File, ReadMode};
+use corelane::time::sleep_until;
+use corelane::{Config, JoinHandle, Worker, spawn_local, yield_now};
+
+use crate::content::{Content, FILE_LEN, is_content};
+use crate::environment::{Cores, scheduler_of};
+use crate::measure::quantile;
+use crate::{Failure, Options, Outcome};
+
+/// Tasks that read, each with one read in flight.
+const READERS: u64 = 16;
+/// Length of a read, and reads of a round, of all tasks together.
+const LENS: [(usize, u64); 3] = [(4 << 10, 8_192), (64 << 10, 2_048), (1 << 20, 256)];
+/// How often the timer task wants to run.
+const PERIOD: Duration = Duration::from_millis(1);
+/// Reads that must find nothing before a cold round.
+const PROBES: u64 = 64;
+/// How often the file is taken out of the cache before that counts as impossible.
+const EVICTIONS_MAX: u32 = 20;
+
+/// A way to issue reads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Way {
+    Plain,
+    NoWaitThenAsync,
+    Async,
+    Direct,
+}
+
+impl Way {
+    const ALL: [Self; 4] = [
+        Self::Plain,
+        Self::NoWaitThenAsync,
+        Self::Async,
+        Self::Direct,
+    ];
+}
+
+impl fmt::Display for Way {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Plain => "plain",
+            Self::NoWaitThenAsync => "no wait, then async",
+            Self::Async => "async",
+            Self::Direct => "direct",
+        })
+    }
+}
+
+/// What one round found.
+#[derive(Clone, Copy, Debug)]
+struct Round {
+    elapsed: Duration,
+    /// Time that the worker's thread ran.
+    on_core: Duration,
+    /// Reads that were refused at first.
+    refused: u64,
+    late_p99: Duration,
+    late_max: Duration,
+}
+
+pub(crate) fn run(options: &Options, cores: &Cores) -> Outcome {
+    cores.pin()?;
+    let content = Content::prepare(options.file.as_deref(), options.remove_file)?;
+    println!(
+        "file:      {}, scheduler {}",
+        content.path.display(),
+        scheduler_of(&content.path)?
+    );
+    let worker = Worker::new(Config::default())?;
+    for cold in [false, true] {
+        for (len, reads) in LENS {
+            let mut rounds = Way::ALL.map(|way| (way, Vec::new()));
+            for number in 0..=options.rounds {
+                for (way, rounds) in &mut rounds {
+                    let round = worker.block_on(round(&content.path, *way, cold, len, reads))?;
+                    // The first one does not count.
+                    if number > 0 {
+                        rounds.push(round);
+                    }
+                }
+            }
+            print(cold, len, reads, &rounds);
+            if cold {
+                content.warm()?;
+            }
+        }
+    }
+    Ok(())
+}
+
+fn print(cold: bool, len: usize, reads: u64, rounds: &[(Way, Vec<Round>)]) {
+    let state = if cold { "cold" } else { "cached" };
+    println!(
+        "\nadaptive: {state}, {} KiB, {READERS} in flight (medians)",
+        len >> 10
+    );
+    println!(
+        "  {:<20} {:>10} {:>10} {:>12} {:>9} {:>12} {:>12}",
+        "", "reads/s", "MiB/s", "core us/read", "refused", "p99 late us", "max late us"
+    );
+    #[expect(clippy::cast_precision_loss, reason = "counts far below 2^52")]
+    let (len, reads) = (len as f64, reads as f64);
+    for (way, rounds) in rounds {
+        let median = |value: &dyn Fn(&Round) -> f64| {
+            let series: Vec<f64> = rounds.iter().map(value).collect();
+            quantile(&series, 0.5)
+        };
+        let rate = median(&|round| reads / round.elapsed.as_secs_f64());
+        #[expect(clippy::cast_precision_loss, reason = "counts far below 2^52")]
+        let refused = median(&|round| round.refused as f64 / reads * 100.0);
+        println!(
+            "  {way:<20} {rate:>10.0} {:>10.0} {:>12.2} {refused:>8.1}% {:>12.0} {:>12.0}",
+            rate * len / f64::from(1 << 20),
+            median(&|round| round.on_core.as_secs_f64() * 1e6 / reads),
+            median(&|round| round.late_p99.as_secs_f64() * 1e6),
+            median(&|round| round.late_max.as_secs_f64() * 1e6),
+        );
+    }
+}
+
+async fn round(
+    path: &Path,
+    way: Way,
+    cold: bool,
+    len: usize,
+    reads: u64,
+) -> Result<Round, Failure> {
+    if cold {
+        evict(path).await?;
+    }
+    let reader = Reader::open(path, way).await?;
+    let done = Rc::new(Cell::new(false));
+    let timer = spawn_local(watch(Rc::clone(&done)));
+    yield_now().await;
+    let (start, ran) = (Instant::now(), thread_time()?);
+    let tasks: Vec<JoinHandle<_>> = (0..READERS)
+        .map(|task| spawn_local(read_all(reader.clone(), task, len, reads / READERS)))
+        .collect();
+    let mut refused = 0;
+    for task in tasks {
+        refused += task.await??;
+    }
+    let (elapsed, on_core) = (start.elapsed(), thread_time()?.saturating_sub(ran));
+    done.set(true);
+    let mut late = timer.await?;
+    late.sort_unstable();
+    let at = late.len() * 99 / 100;
+    Ok(Round {
+        elapsed,
+        on_core,
+        refused,
+        late_p99: late.get(at).copied().unwrap_or_default(),
+        late_max: late.last().copied().unwrap_or_default(),
+    })
+}
+
+/// Runs every period, and says how late each time.
+async fn watch(done: Rc<Cell<bool>>) -> Vec<Duration> {
+    let mut late = Vec::with_capacity(4096);
+    let mut due = Instant::now() + PERIOD;
+    while !done.get() {
+        sleep_until(due).await;
+        let now = Instant::now();
+        late.push(now.saturating_duration_since(due));
+        due = (due + PERIOD).max(now);
+    }
+    late
+}
+
+/// Reads at positions that no other read of the round has, and counts those refused at first.
+async fn read_all(reader: Reader, task: u64, len: usize, reads: u64) -> io::Result<u64> {
+    let places = FILE_LEN / len as u64;
+    let mut refused = 0;
+    let mut dest: Destination = AlignedBuf::new(len, 4096).into();
+    for number in 0..reads {
+        // 7,919 is coprime to the number of places, so none is met twice.
+        let place = (number * READERS + task) * 7_919 % places;
+        let pos = place * len as u64;
+        let (mut result, back) = reader.read(pos, len, dest, reader.first()).await;
+        dest = back;
+        if matches!(&result, Err(error) if error.kind() == io::ErrorKind::WouldBlock) {
+            refused += 1;
+            (result, dest) = reader.read(pos, len, dest, ReadHow::Async).await;
+        }
+        let bytes = dest.bytes();
+        let right = result? == len
+            && is_content(&bytes[..8], pos)
+            && is_content(&bytes[len - 8..], pos + len as u64 - 8);
+        if !right {
+            return Err(io::Error::other(format!("the read at {pos} is wrong")));
+        }
+    }
+    Ok(refused)
+}
+
+/// A blob, and how it is read.
+#[derive(Clone)]
+struct Reader {
+    blob: Rc<dyn Blob>,
+    way: Way,
+}
+
+type Read = Pin<Box<dyn Future<Output = (io::Result<usize>, Destination)>>>;
+
+trait Blob {
+    fn read(&self, pos: u64, len: usize, dest: Destination, how: ReadHow) -> Read;
+}
+
+impl<B: RandomReadBlobAsync> Blob for B {
+    fn read(&self, pos: u64, len: usize, dest: Destination, how: ReadHow) -> Read {
+        self.read_into_async(pos, len, dest, how)
+    }
+}
+
+impl Reader {
+    async fn open(path: &Path, way: Way) -> Result<Self, Failure> {
+        let blob: Rc<dyn Blob> = if way == Way::Direct {
+            let blob = DirectFileAsyncBlobRandomReader::open(path).await?;
+            if !blob.is_direct() {
+                return Err(format!("no direct I/O at {}", path.display()).into());
+            }
+            Rc::new(blob)
+        } else {
+            let blob = NativeFileAsyncBlobRandomReader::open(path).await?;
+            // The reads are scattered: what is read ahead is not read.
+            blob.file().advise(0, 0, Advice::Random).await?;
+            Rc::new(blob)
+        };
+        Ok(Self { blob, way })
+    }
+
+    fn first(&self) -> ReadHow {
+        match self.way {
+            Way::Plain | Way::Direct => ReadHow::Auto,
+            Way::NoWaitThenAsync => ReadHow::NoWait,
+            Way::Async => ReadHow::Async,
+        }
+    }
+
+    fn read(&self, pos: u64, len: usize, dest: Destination, how: ReadHow) -> Read {
+        self.blob.read(pos, len, dest, how)
+    }
+}
+
+/// Takes the file out of the page cache, and sees to it that it is.
+async fn evict(path: &Path) -> Result<(), Failure> {
+    let file = File::open(path).await?;
+    file.advise(0, 0, Advice::Random).await?;
+    for _ in 0..EVICTIONS_MAX {
+        file.advise(0, 0, Advice::DontNeed).await?;
+        let mut found = 0;
+        for probe in 0..PROBES {
+            let pos = probe * (FILE_LEN / PROBES);
+            let buf = AlignedBuf::new(4096, 4096);
+            match file.read_at_with(buf, pos, ReadMode::NoWait).await {
+                (Ok(_), _) => found += 1,
+                (Err(error), _) if error.kind() == io::ErrorKind::WouldBlock => {}
+                (Err(error), _) => return Err(error.into()),
+            }
+        }
+        // The probes had their pages read.
+        file.advise(0, 0, Advice::DontNeed).await?;
+        if found == 0 {
+            return Ok(());
+        }
+    }
+    Err(format!("{} stays in the page cache", path.display()).into())
+}
+
+/// Time that the calling thread has run on a core.
+fn thread_time() -> Result<Duration, Failure> {
+    let stat = fs::read_to_string("/proc/thread-self/schedstat")?;
+    let ran = stat.split(' ').next().unwrap_or_default();
+    Ok(Duration::from_nanos(ran.parse()?))
+}
