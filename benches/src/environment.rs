@@ -41,6 +41,16 @@ impl Cores {
         self.all.len()
     }
 
+    /// All of them, by number.
+    pub(crate) fn all(&self) -> Vec<usize> {
+        self.all.iter().map(|core| core.id).collect()
+    }
+
+    /// The one to measure on.
+    pub(crate) fn measured(&self) -> usize {
+        self.measured.id
+    }
+
     /// The measured core and another one, where there are two.
     pub(crate) fn pair(&self) -> Option<[CoreId; 2]> {
         let other = self.all.iter().find(|core| core.id != self.measured.id)?;

@@ -1,7 +1,7 @@
 //! Sleeping and deadlines, on the current worker's timers.
 //!
 //! No operation is submitted for a timer: the worker's next deadline bounds its wait in the ring.
-//! The resolution is a millisecond; nothing fires early.
+//! The resolution is a sixteenth of a millisecond; nothing fires early.
 
 use std::error::Error;
 use std::fmt;

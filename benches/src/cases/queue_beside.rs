@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use blobio::NativeFileAsyncBlobRandomReader;
 use blobio::decode::{Codec, DecodePool, PoolConfig, decode_block};
 use blobio::queue::{BlobQueue, Class, QueueConfig, QueuedBlob, Request};
-use corelane::{Config, Worker, spawn_local};
+use corelane::{Executor, Placement, spawn_local};
 use flate2::Compression;
 use flate2::write::DeflateEncoder;
 
@@ -50,7 +50,6 @@ struct Round {
 }
 
 pub(crate) fn run(options: &Options, cores: &Cores) -> Outcome {
-    cores.pin()?;
     let content = Content::prepare(options.file.as_deref(), options.remove_file)?;
     println!(
         "file:      {}, scheduler {}",
@@ -65,8 +64,11 @@ pub(crate) fn run(options: &Options, cores: &Cores) -> Outcome {
     let words = (0..INFLATED_LEN as u64 / 8).flat_map(|word| ((word * word) >> 7).to_le_bytes());
     deflated.write_all(&words.collect::<Vec<u8>>())?;
     let deflated: &'static [u8] = deflated.finish()?.leak();
-    let worker = Worker::new(Config::default())?;
-    let pool = DecodePool::new(&PoolConfig::new(1))?;
+    // As a server has it: one worker on its core, helpers of the kernel and of ours on the others.
+    let executor = Executor::builder()
+        .placement(Placement::Cores(vec![cores.measured()]))
+        .start()?;
+    let pool = DecodePool::new(&PoolConfig::beside(&[cores.measured()], &cores.all()))?;
     println!(
         "\nqueue_beside: a timer of 1 ms beside reads of {} KiB (medians)",
         HOT_LEN >> 10
@@ -107,11 +109,12 @@ pub(crate) fn run(options: &Options, cores: &Cores) -> Outcome {
     ] {
         let mut rounds = Vec::new();
         for _ in 0..options.rounds {
-            if load.cold {
-                worker.block_on(evict(&content.path))?;
-            }
-            let round = round(&content.path, hot.path(), deflated, load, &pool);
-            rounds.push(worker.block_on(round)?);
+            let (cold, hot, pool) = (content.path.clone(), hot.path().to_owned(), pool.clone());
+            let round = executor.spawn_on(0, move || async move {
+                let round = round(&cold, &hot, deflated, load, &pool).await;
+                round.map_err(|error| error.to_string())
+            })?;
+            rounds.push(executor.block_on(round)??);
         }
         print(name, &mut rounds);
     }
@@ -144,6 +147,9 @@ async fn round(
     load: Load,
     pool: &DecodePool,
 ) -> Result<Round, Failure> {
+    if load.cold {
+        evict(cold).await?;
+    }
     let queue = BlobQueue::new(QueueConfig::default())?;
     let hot = queue.register(NativeFileAsyncBlobRandomReader::open(hot).await?);
     let cold = queue.register(NativeFileAsyncBlobRandomReader::open(cold).await?);

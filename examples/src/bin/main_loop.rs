@@ -48,7 +48,7 @@ const FRAME: Duration = Duration::from_nanos(1_000_000_000 / 60);
 const SLICE: Duration = Duration::from_millis(2);
 /// What a turn may take beyond its budget: the poll that was running when the time was over, and
 /// the enter that submits. Both are bounded below.
-const OVERRUN: Duration = Duration::from_micros(700);
+const OVERRUN: Duration = Duration::from_micros(900);
 /// Entries that are streamed at the same time.
 const STREAMS: usize = 4;
 /// Bytes of an entry that a task handles in one poll.

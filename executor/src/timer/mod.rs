@@ -4,8 +4,8 @@
 //! leaves it by value, because waking or dropping one may run code that comes back for the store
 //! while it is still borrowed.
 //!
-//! Time counts in ticks of one millisecond since `origin`. A deadline is rounded up to a tick and
-//! `now` is rounded down, so a timer fires up to one tick late and never early.
+//! Time counts in ticks of a sixteenth of a millisecond since `origin`. A deadline is rounded up to
+//! a tick and `now` is rounded down, so a timer fires up to one tick late and never early.
 
 mod list;
 #[cfg(test)]
@@ -21,7 +21,8 @@ use slab::Slab;
 use list::Links;
 use wheel::{TICK_MAX, Wheel};
 
-const NANOS_PER_TICK: u128 = 1_000_000;
+const TICKS_PER_SEC: u64 = 16_000;
+const NANOS_PER_TICK: u64 = 1_000_000_000 / TICKS_PER_SEC;
 
 /// Names one pending timer; a key of a timer that has fired or was cancelled finds nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -126,7 +127,9 @@ impl Timers {
     /// the returned instant either fires a timer or makes the next answer later.
     pub(crate) fn next_deadline(&self) -> Option<Instant> {
         let tick = self.wheel.next_tick(&self.entries)?;
-        self.origin.checked_add(Duration::from_millis(tick))
+        let since = Duration::from_secs(tick / TICKS_PER_SEC)
+            + Duration::from_nanos(tick % TICKS_PER_SEC * NANOS_PER_TICK);
+        self.origin.checked_add(since)
     }
 
     /// Returns how many timers are pending.
@@ -142,7 +145,7 @@ impl Timers {
 
     fn tick_ceil(&self, instant: Instant) -> u64 {
         let since = instant.saturating_duration_since(self.origin);
-        u64::try_from(since.as_nanos().div_ceil(NANOS_PER_TICK))
+        u64::try_from(since.as_nanos().div_ceil(NANOS_PER_TICK.into()))
             .unwrap_or(TICK_MAX)
             .min(TICK_MAX)
     }
@@ -150,7 +153,7 @@ impl Timers {
     /// Stays below `TICK_MAX`, so that a deadline clamped to it does not fire early.
     fn tick_floor(&self, instant: Instant) -> u64 {
         let since = instant.saturating_duration_since(self.origin);
-        u64::try_from(since.as_nanos() / NANOS_PER_TICK)
+        u64::try_from(since.as_nanos() / u128::from(NANOS_PER_TICK))
             .unwrap_or(TICK_MAX)
             .min(TICK_MAX - 1)
     }

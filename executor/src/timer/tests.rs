@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use proptest::prelude::{Just, Strategy, prop_oneof};
 use proptest::{collection, proptest};
 
-use super::{TimerKey, Timers};
+use super::{NANOS_PER_TICK, TimerKey, Timers};
 
 const ALL: usize = usize::MAX;
 
@@ -39,6 +39,8 @@ impl Log {
     }
 }
 
+const TICK: Duration = Duration::from_nanos(NANOS_PER_TICK);
+
 fn ms(millis: u64) -> Duration {
     Duration::from_millis(millis)
 }
@@ -54,13 +56,12 @@ fn expire(timers: &mut Timers, log: &Log, now: Instant) -> Vec<u64> {
 fn a_timer_fires_at_its_tick_and_not_before() {
     let (origin, log) = (Instant::now(), Log::default());
     let mut timers = Timers::new(origin);
-    timers.insert(origin + Duration::from_micros(1_200), log.waker(1));
-    assert_eq!(timers.next_deadline(), Some(origin + ms(2)));
-    assert_eq!(
-        expire(&mut timers, &log, origin + Duration::from_nanos(1_999_999)),
-        []
-    );
-    assert_eq!(expire(&mut timers, &log, origin + ms(2)), [1]);
+    timers.insert(origin + Duration::from_nanos(1_000_001), log.waker(1));
+    let tick = origin + ms(1) + TICK;
+    assert_eq!(timers.next_deadline(), Some(tick));
+    let before = tick - Duration::from_nanos(1);
+    assert_eq!(expire(&mut timers, &log, before), []);
+    assert_eq!(expire(&mut timers, &log, tick), [1]);
     assert_eq!((timers.len(), timers.next_deadline()), (0, None));
 }
 
@@ -223,11 +224,11 @@ struct Oracle {
 
 impl Oracle {
     fn tick_ceil(&self, at: Instant) -> u64 {
-        u64::try_from((at - self.origin).as_nanos().div_ceil(1_000_000)).unwrap()
+        u64::try_from((at - self.origin).as_nanos().div_ceil(TICK.as_nanos())).unwrap()
     }
 
     fn tick_now(&self) -> u64 {
-        u64::try_from((self.now - self.origin).as_millis()).unwrap()
+        u64::try_from((self.now - self.origin).as_nanos() / TICK.as_nanos()).unwrap()
     }
 
     fn due_count(&self) -> usize {
@@ -264,7 +265,8 @@ impl Oracle {
             assert_eq!(next, None);
             return;
         };
-        let first = self.origin + ms((*tick).max(self.tick_now()));
+        let first = (*tick).max(self.tick_now()) * u64::try_from(TICK.as_nanos()).unwrap();
+        let first = self.origin + Duration::from_nanos(first);
         assert!(next.unwrap() <= first, "{next:?} is after {first:?}");
     }
 

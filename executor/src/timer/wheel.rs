@@ -19,10 +19,10 @@ use super::list::{Links, List};
 const SLOT_BITS: u32 = 6;
 const SLOT_COUNT: usize = 1 << SLOT_BITS;
 const SLOT_MASK: u64 = (1 << SLOT_BITS) - 1;
-const LEVEL_COUNT: usize = 6;
-const LEVEL_TOP: u8 = 5;
+const LEVEL_COUNT: usize = 7;
+const LEVEL_TOP: u8 = 6;
 
-/// The last tick (36 million years on), low enough that slot arithmetic cannot overflow.
+/// The last tick (2 million years on), low enough that slot arithmetic cannot overflow.
 pub(super) const TICK_MAX: u64 = 1 << 60;
 
 const _: () = assert!(LEVEL_TOP as usize + 1 == LEVEL_COUNT);

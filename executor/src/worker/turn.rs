@@ -127,8 +127,9 @@ impl Core {
         fired == limit
     }
 
-    /// Polls tasks until the run queue or the budget is empty. Returns the polls, and the
-    /// completions that were delivered in between.
+    /// Polls tasks until the run queue or the budget is empty, or the reap interval over: no clock
+    /// is read more often than a batch of polls. Returns the polls, and the completions that were
+    /// delivered in between.
     fn poll_tasks(&self, budget: TurnBudget) -> (usize, usize) {
         let start = Instant::now();
         let end = budget.end(start);
@@ -163,6 +164,10 @@ impl Core {
                     enter_start = Instant::now();
                     self.slice_start.set(enter_start);
                 }
+            }
+            if polls % config.poll_batch == 0 && start.elapsed() >= config.reap_interval {
+                // Timers and messages wait for the next turn.
+                break;
             }
         }
         (polls, completions)
