@@ -7,7 +7,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
 use std::task::{Context, Poll, Wake, Waker};
 
-use blobio::decode::{DecodePool, JobError, PoolConfig, PoolLoad, Priority, Running};
+use blobio::decode::{DecodePool, JobError, PoolConfig, PoolLoad, Running};
+use blobio::queue::Class;
 use futures_executor::block_on;
 
 /// A pool without threads: jobs are done by `help` alone.
@@ -37,12 +38,12 @@ fn poll<T: Send + 'static>(
 fn results_reach_any_executor() {
     let pool = DecodePool::new(&PoolConfig::new(2)).unwrap();
     let all: Vec<_> = (0..500_u64)
-        .map(|n| pool.run(Priority::Normal, move || n * n))
+        .map(|n| pool.run(Class::Normal, move || n * n))
         .collect();
     for (n, running) in all.into_iter().enumerate() {
         assert_eq!(block_on(running).unwrap(), (n * n) as u64);
     }
-    let running = pool.run(Priority::Low, || {
+    let running = pool.run(Class::Low, || {
         std::thread::current().name().map(str::to_owned)
     });
     let name = std::thread::spawn(move || block_on(running))
@@ -50,41 +51,50 @@ fn results_reach_any_executor() {
         .unwrap();
     assert!(name.unwrap().unwrap().starts_with("decode-"));
     fn is_send<T: Send>(_: &T) {}
-    is_send(&pool.run(Priority::Low, || ()));
+    is_send(&pool.run(Class::Low, || ()));
 }
 
 #[test]
-fn the_highest_priority_is_first_and_every_sixteenth_is_the_oldest() {
+fn the_highest_class_is_first_and_every_sixteenth_is_the_oldest() {
     let pool = idle(100);
     let order = Arc::new(Mutex::new(Vec::new()));
-    let add = |priority, tag: usize| {
+    let add = |class: Class, tag: usize| {
         let order = Arc::clone(&order);
-        pool.run(priority, move || {
-            order.lock().unwrap().push((priority, tag))
+        pool.run(class, move || {
+            order.lock().unwrap().push((class.index(), tag))
         })
     };
     let mut jobs = Vec::new();
     for tag in 0..3 {
-        jobs.push(add(Priority::Low, tag));
+        jobs.push(add(Class::Low, tag));
     }
     for tag in 0..20 {
-        jobs.push(add(Priority::Realtime, tag));
-        jobs.push(add(Priority::High, tag));
+        jobs.push(add(Class::Realtime, tag));
+        jobs.push(add(Class::High, tag));
     }
     while pool.help() {}
     let order = order.lock().unwrap();
     assert_eq!(order.len(), 43);
-    let lows: Vec<_> = (0..43).filter(|&at| order[at].0 == Priority::Low).collect();
+    let lows: Vec<_> = (0..43)
+        .filter(|&at| order[at].0 == Class::Low.index())
+        .collect();
     assert_eq!(
         lows,
         [15, 31, 42],
         "the oldest in its turn, the last one at the end"
     );
-    let rest: Vec<_> = order.iter().filter(|(p, _)| *p != Priority::Low).collect();
-    assert!(rest[..20].iter().all(|(p, _)| *p == Priority::Realtime));
+    let rest: Vec<_> = order
+        .iter()
+        .filter(|(c, _)| *c != Class::Low.index())
+        .collect();
+    assert!(
+        rest[..20]
+            .iter()
+            .all(|(c, _)| *c == Class::Realtime.index())
+    );
     assert!(
         rest.windows(2).all(|two| two[0] < two[1]),
-        "in order within a priority"
+        "in order within a class"
     );
 }
 
@@ -92,9 +102,7 @@ fn the_highest_priority_is_first_and_every_sixteenth_is_the_oldest() {
 fn a_full_queue_lets_jobs_wait_in_order() {
     let pool = idle(2);
     let wakes: [Arc<Wakes>; 5] = Default::default();
-    let mut jobs: Vec<_> = (0..5)
-        .map(|n| pool.run(Priority::Normal, move || n))
-        .collect();
+    let mut jobs: Vec<_> = (0..5).map(|n| pool.run(Class::Normal, move || n)).collect();
     let load = |queued, waiting| PoolLoad {
         queued,
         waiting,
@@ -102,8 +110,8 @@ fn a_full_queue_lets_jobs_wait_in_order() {
         threads: 0,
     };
     assert_eq!(pool.load(), load(2, 3));
-    // Another priority has a queue of its own.
-    let other = pool.run(Priority::High, || 9);
+    // Another class has a queue of its own.
+    let other = pool.run(Class::High, || 9);
     assert_eq!(pool.load(), load(3, 3));
     drop(other);
     for (job, wakes) in jobs.iter_mut().zip(&wakes) {
@@ -134,9 +142,7 @@ fn a_full_queue_lets_jobs_wait_in_order() {
     assert_eq!(pool.load(), load(2, 0));
     while pool.help() {}
     drop(jobs);
-    let again: Vec<_> = (0..2)
-        .map(|n| pool.run(Priority::Normal, move || n))
-        .collect();
+    let again: Vec<_> = (0..2).map(|n| pool.run(Class::Normal, move || n)).collect();
     assert_eq!(pool.load(), load(2, 0), "no place was lost");
     drop(again);
     assert_eq!(pool.load(), load(0, 0));
@@ -150,7 +156,7 @@ fn a_dropped_future_takes_its_job_out() {
     let mut jobs: Vec<_> = (0..6)
         .map(|_| {
             let (done, held) = (Arc::clone(&done), Arc::clone(&held));
-            pool.run(Priority::Low, move || {
+            pool.run(Class::Low, move || {
                 let _held = held;
                 done.fetch_add(1, Ordering::Relaxed);
             })
@@ -174,7 +180,7 @@ fn a_future_dropped_while_its_job_runs() {
     let (go_on, may_go_on) = mpsc::channel::<()>();
     let held = Arc::new(());
     let result = Arc::clone(&held);
-    let running = pool.run(Priority::Normal, move || {
+    let running = pool.run(Class::Normal, move || {
         begun.send(()).unwrap();
         may_go_on.recv().unwrap();
         result
@@ -182,7 +188,7 @@ fn a_future_dropped_while_its_job_runs() {
     has_begun.recv().unwrap();
     drop(running);
     go_on.send(()).unwrap();
-    assert!(block_on(pool.run(Priority::Normal, || true)).unwrap());
+    assert!(block_on(pool.run(Class::Normal, || true)).unwrap());
     pool.shutdown();
     assert_eq!(Arc::strong_count(&held), 1, "its result is dropped");
 }
@@ -190,16 +196,16 @@ fn a_future_dropped_while_its_job_runs() {
 #[test]
 fn a_panic_is_its_own() {
     let pool = DecodePool::new(&PoolConfig::new(1)).unwrap();
-    let panicked = block_on(pool.run(Priority::Normal, || -> u8 { panic!("no {}", "luck") }));
+    let panicked = block_on(pool.run(Class::Normal, || -> u8 { panic!("no {}", "luck") }));
     struct Bomb;
     impl Drop for Bomb {
         fn drop(&mut self) {
             panic!("dropped");
         }
     }
-    let thrown = block_on(pool.run(Priority::Normal, || -> u8 { std::panic::panic_any(Bomb) }));
-    drop(pool.run(Priority::Normal, || Bomb));
-    let after = block_on(pool.run(Priority::Normal, || 7_u8));
+    let thrown = block_on(pool.run(Class::Normal, || -> u8 { std::panic::panic_any(Bomb) }));
+    drop(pool.run(Class::Normal, || Bomb));
+    let after = block_on(pool.run(Class::Normal, || 7_u8));
     assert_eq!(panicked, Err(JobError::Panicked("no luck".into())));
     assert!(matches!(thrown, Err(JobError::Panicked(_))));
     assert_eq!(after, Ok(7));
@@ -212,13 +218,13 @@ fn the_end_finishes_what_was_begun_and_fails_the_rest() {
     let pool = DecodePool::new(&PoolConfig::new(1).queue_max(1.try_into().unwrap())).unwrap();
     let (begun, has_begun) = mpsc::channel();
     let (go_on, may_go_on) = mpsc::channel::<()>();
-    let running = pool.run(Priority::Normal, move || {
+    let running = pool.run(Class::Normal, move || {
         begun.send(()).unwrap();
         may_go_on.recv().is_ok()
     });
     has_begun.recv().unwrap();
-    let queued = pool.run(Priority::Normal, || false);
-    let waiting = pool.run(Priority::Normal, || false);
+    let queued = pool.run(Class::Normal, || false);
+    let waiting = pool.run(Class::Normal, || false);
     let waits = std::thread::spawn(move || block_on(waiting));
     let ends = std::thread::spawn({
         let pool = pool.clone();
@@ -230,7 +236,7 @@ fn the_end_finishes_what_was_begun_and_fails_the_rest() {
     assert_eq!(block_on(running), Ok(true));
     ends.join().unwrap();
     assert_eq!(
-        block_on(pool.run(Priority::Normal, || false)),
+        block_on(pool.run(Class::Normal, || false)),
         Err(JobError::Closed)
     );
     assert!(!pool.help());
@@ -241,7 +247,7 @@ fn the_last_handle_may_go_on_a_thread_of_the_pool() {
     let pool = DecodePool::new(&PoolConfig::new(1)).unwrap();
     let (tell, told) = mpsc::channel();
     let inner = pool.clone();
-    let running = pool.run(Priority::Normal, move || {
+    let running = pool.run(Class::Normal, move || {
         // The other handle is dropped before this one.
         told.recv().unwrap();
         drop(inner);
@@ -255,8 +261,8 @@ fn the_last_handle_may_go_on_a_thread_of_the_pool() {
 #[test]
 fn waiting_helps() {
     let pool = idle(1);
-    let first = pool.run(Priority::Normal, || 1);
-    let second = pool.run(Priority::Normal, || 2);
+    let first = pool.run(Class::Normal, || 1);
+    let second = pool.run(Class::Normal, || 2);
     assert_eq!(
         second.wait(),
         Ok(2),
@@ -273,7 +279,7 @@ fn threads_are_placed() {
         ..PoolConfig::new(1)
     };
     let pool = DecodePool::new(&config).unwrap();
-    let allowed = block_on(pool.run(Priority::Normal, allowed_cores)).unwrap();
+    let allowed = block_on(pool.run(Class::Normal, allowed_cores)).unwrap();
     assert_eq!(allowed, usable.to_string());
     let config = PoolConfig {
         cores: vec![1023],

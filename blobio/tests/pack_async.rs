@@ -11,10 +11,11 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
-use blobio::decode::{DecodePool, PoolConfig, Priority};
+use blobio::decode::{DecodePool, PoolConfig};
 use blobio::pack::chunked::{
     Compression, ContentHash, Pack, PackError, PackErrorKind as Kind, PackOptions,
 };
+use blobio::queue::Class;
 use blobio::traits::OwnedRead;
 use blobio::{BlobMetadataAsync, MemoryBlob, RandomReadBlob, RandomReadBlobAsync};
 use futures_executor::block_on;
@@ -86,13 +87,13 @@ fn with_and_without_a_pool() {
         let pack = Pack::open_async(memory(&bytes), "test").await.unwrap();
         read_all(&pack, &entries).await;
         let blocks = pack.stats().blocks_decoded;
-        let pack = pack.decode_on(pool.clone(), Priority::High);
+        let pack = pack.decode_on(pool.clone(), Class::High);
         read_all(&pack, &entries).await;
         assert_eq!(pack.stats().blocks_decoded, 2 * blocks);
         let pack = Pack::open_with_async(memory(&bytes), "test", straight)
             .await
             .unwrap();
-        let pack = pack.decode_on(pool.clone(), Priority::Low);
+        let pack = pack.decode_on(pool.clone(), Class::Low);
         read_all(&pack, &entries).await;
         let listed = pack.list_async(Bound::Excluded("empty"), 2).await.unwrap();
         let listed: Vec<_> = listed.iter().map(|entry| entry.path().to_owned()).collect();
@@ -114,10 +115,7 @@ fn futures_are_send_where_the_blob_is() {
     }
     let (bytes, entries) = sample();
     let pack = open(&bytes).unwrap();
-    let pack = pack.decode_on(
-        DecodePool::new(&PoolConfig::new(1)).unwrap(),
-        Priority::Normal,
-    );
+    let pack = pack.decode_on(DecodePool::new(&PoolConfig::new(1)).unwrap(), Class::Normal);
     let data = pack.data_owned(&pack.entry("blocks").unwrap());
     let read = is_send(data.read_owned_async(100, 500_000, Vec::new()));
     let read: (_, Vec<u8>) = std::thread::spawn(move || block_on(read)).join().unwrap();
@@ -201,7 +199,7 @@ fn a_read_dropped_at_any_poll_leaves_nothing_behind() {
         ..PackOptions::default()
     };
     let pack = block_on(Pack::open_with_async(Slow(memory(&bytes)), "test", cold)).unwrap();
-    let pack = pack.decode_on(pool.clone(), Priority::Normal);
+    let pack = pack.decode_on(pool.clone(), Class::Normal);
     let data = pack.data_owned(&block_on(pack.entry_async("blocks")).unwrap());
     let mut cx = Context::from_waker(Waker::noop());
     for polls_max in 0.. {
@@ -244,7 +242,7 @@ fn a_corrupt_block_names_pack_entry_and_position() {
     for pool in [None, Some(DecodePool::new(&PoolConfig::new(1)).unwrap())] {
         let mut pack = open(&bytes).unwrap();
         if let Some(pool) = pool {
-            pack = pack.decode_on(pool, Priority::Normal);
+            pack = pack.decode_on(pool, Class::Normal);
         }
         for (path, range) in [
             ("plain", plain..plain + 1_200_000),
@@ -266,9 +264,7 @@ fn a_corrupt_block_names_pack_entry_and_position() {
 fn a_pool_that_was_shut_down_is_an_error() {
     let (bytes, _) = sample();
     let pool = DecodePool::new(&PoolConfig::new(1)).unwrap();
-    let pack = open(&bytes)
-        .unwrap()
-        .decode_on(pool.clone(), Priority::Normal);
+    let pack = open(&bytes).unwrap().decode_on(pool.clone(), Class::Normal);
     pool.shutdown();
     let data = pack.data_owned(&pack.entry("blocks").unwrap());
     let error = block_on(data.read_to_end_async(0)).unwrap_err();
@@ -310,7 +306,7 @@ fn on_a_worker_and_from_afar() {
             .await
             .unwrap();
         let pack = Pack::open_async(reader.clone(), "test").await.unwrap();
-        let pack = pack.decode_on(pool.clone(), Priority::Realtime);
+        let pack = pack.decode_on(pool.clone(), Class::Realtime);
         read_all(&pack, &entries).await;
         let remote = pack.on(RemoteBlob::new(reader));
         let (sender, receiver) = corelane::sync::oneshot::channel();

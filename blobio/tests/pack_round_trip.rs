@@ -104,6 +104,11 @@ fn a_range_touches_its_blocks_and_no_others() {
                 "at {pos}"
             );
             assert!(after.pages_read - before.pages_read <= 2, "at {pos}");
+            // However many slices they go to.
+            let mut parts = vec![vec![0; 16]; 256];
+            data.readv(pos, &mut util::slices(&mut parts)).unwrap();
+            assert!(parts.concat() == expected, "at {pos}");
+            assert!(pack.stats().blocks_decoded - after.blocks_decoded <= 2);
         }
     }
 }

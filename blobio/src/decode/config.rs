@@ -10,7 +10,7 @@ const THREADS_MAX: usize = 8;
 pub struct PoolConfig {
     /// The number of threads. With none, jobs are done by those who help and by those who wait.
     pub threads: usize,
-    /// The most jobs of each priority that are queued; more wait until their turn to queue.
+    /// The most jobs of each class that are queued; more wait until their turn to queue.
     pub queue_max: NonZeroUsize,
     /// The numbers of the cores that the threads may run on; if empty, where their maker may.
     pub cores: Vec<usize>,

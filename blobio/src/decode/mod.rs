@@ -13,6 +13,5 @@ mod running;
 
 pub use codec::{Codec, DecodeError, decode_block, decode_block_into};
 pub use config::{PoolConfig, PoolLoad, should_help};
-pub use order::Priority;
 pub use pool::DecodePool;
 pub use running::{JobError, Running};

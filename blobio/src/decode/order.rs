@@ -1,34 +1,13 @@
 //! Which job is next. Pure.
 
-/// How much a job matters; the order is that of the queue's classes.
-#[derive(Clone, Copy, Debug, Default, Eq, Hash, Ord, PartialEq, PartialOrd)]
-pub enum Priority {
-    /// A frame waits for it.
-    Realtime,
-    /// Somebody waits for it.
-    High,
-    /// The usual.
-    #[default]
-    Normal,
-    /// Nobody waits for it yet.
-    Low,
-}
+use crate::queue::Class;
 
-/// The number of priorities.
-pub(super) const PRIORITIES: usize = 4;
-
-/// Every so many jobs the oldest one is next, whatever its priority, so that none starves.
+/// Every so many jobs the oldest one is next, whatever its class, so that none starves.
 pub(super) const OLDEST_EVERY: u64 = 16;
 
-impl Priority {
-    pub(super) const fn index(self) -> usize {
-        self as usize
-    }
-}
-
-/// Chooses the priority to take a job from, for the `turn`th job taken, given the age mark of the
-/// oldest job of each: the lower, the older.
-pub(super) fn next(oldest: [Option<u64>; PRIORITIES], turn: u64) -> Option<usize> {
+/// Chooses the class to take a job from, by its index, for the `turn`th job taken, given the age
+/// mark of the oldest job of each: the lower, the older.
+pub(super) fn next(oldest: [Option<u64>; Class::COUNT], turn: u64) -> Option<usize> {
     let there = oldest
         .iter()
         .enumerate()

@@ -11,16 +11,17 @@ use std::thread::{self, JoinHandle, ThreadId};
 use rustix::thread::{CpuSet, sched_setaffinity};
 
 use super::config::{PoolConfig, PoolLoad};
-use super::order::{PRIORITIES, Priority, next};
+use super::order::next;
 use super::running::Running;
+use crate::queue::Class;
 
-/// A bounded set of threads that decompress, or compute anything else, by priority.
+/// A bounded set of threads that decompress, or compute anything else, by class.
 ///
 /// A handle: clones are the same pool. The pool ends with its last handle, or by
 /// [`shutdown`](Self::shutdown): jobs that were begun are finished, the others fail with
 /// [`JobError::Closed`](super::JobError::Closed).
 ///
-/// The highest priority is next; every sixteenth job is the oldest one instead, so that none
+/// The highest class is next; every sixteenth job is the oldest one instead, so that none
 /// starves. A job that panics fails alone.
 #[derive(Clone)]
 pub struct DecodePool {
@@ -45,11 +46,11 @@ pub(super) struct Shared {
 #[derive(Default)]
 struct State {
     /// The queue, by number of the job: put by `queue`, taken by `pop` and `withdraw`.
-    ready: [BTreeMap<u64, Arc<dyn Run>>; PRIORITIES],
+    ready: [BTreeMap<u64, Arc<dyn Run>>; Class::COUNT],
     /// Places in the queue that are taken, or promised to one who waited.
-    places: [usize; PRIORITIES],
+    places: [usize; Class::COUNT],
     /// Who waits for a place, by number; one that has gone from here was promised a place.
-    waiting: [BTreeMap<u64, Option<Waker>>; PRIORITIES],
+    waiting: [BTreeMap<u64, Option<Waker>>; Class::COUNT],
     /// The next job's number.
     number: u64,
     /// How many jobs were taken.
@@ -124,14 +125,14 @@ impl DecodePool {
 
     /// Does `job` on a thread of the pool and gives a future of what it returns.
     ///
-    /// The job is queued at once where there is room for its priority. Otherwise it is held by the
+    /// The job is queued at once where there is room for its class. Otherwise it is held by the
     /// future until those that asked before have been queued.
-    pub fn run<T, F>(&self, priority: Priority, job: F) -> Running<T>
+    pub fn run<T, F>(&self, class: Class, job: F) -> Running<T>
     where
         T: Send + 'static,
         F: FnOnce() -> T + Send + 'static,
     {
-        Running::new(Arc::clone(&self.owner.shared), priority, Box::new(job))
+        Running::new(Arc::clone(&self.owner.shared), class, Box::new(job))
     }
 
     /// Does one queued job on the calling thread, and says whether there was one.
@@ -186,26 +187,26 @@ impl Shared {
     }
 
     /// Gives a job's number, and says whether it may be queued now.
-    pub(super) fn enter(&self, priority: Priority) -> Entry {
+    pub(super) fn enter(&self, class: Class) -> Entry {
         let mut state = self.lock();
-        let class = priority.index();
+        let index = class.index();
         if state.closed {
             return Entry::Closed;
         }
         let number = state.number;
         state.number += 1;
-        if state.places[class] < self.queue_max {
-            state.places[class] += 1;
+        if state.places[index] < self.queue_max {
+            state.places[index] += 1;
             return Entry::Queued(number);
         }
-        state.waiting[class].insert(number, None);
+        state.waiting[index].insert(number, None);
         Entry::Waits(number)
     }
 
     /// Says whether the job that waited may be queued; if not, wakes `waker` when it may.
-    pub(super) fn admitted(&self, priority: Priority, number: u64, waker: &Waker) -> bool {
+    pub(super) fn admitted(&self, class: Class, number: u64, waker: &Waker) -> bool {
         let mut state = self.lock();
-        match state.waiting[priority.index()].get_mut(&number) {
+        match state.waiting[class.index()].get_mut(&number) {
             Some(known) => {
                 if !known.as_ref().is_some_and(|known| known.will_wake(waker)) {
                     *known = Some(waker.clone());
@@ -217,35 +218,35 @@ impl Shared {
     }
 
     /// Queues a job that has a place, or gives it up when the pool has closed.
-    pub(super) fn queue(&self, priority: Priority, number: u64, job: Arc<dyn Run>) {
+    pub(super) fn queue(&self, class: Class, number: u64, job: Arc<dyn Run>) {
         let mut state = self.lock();
         if state.closed {
             drop(state);
             job.give_up();
             return;
         }
-        state.ready[priority.index()].insert(number, job);
+        state.ready[class.index()].insert(number, job);
         drop(state);
         self.work.notify_one();
     }
 
     /// Takes back a job that nobody waits for any more, if it has not been begun.
-    pub(super) fn withdraw(&self, priority: Priority, number: u64) {
+    pub(super) fn withdraw(&self, class: Class, number: u64) {
         let mut state = self.lock();
-        let job = state.ready[priority.index()].remove(&number);
-        let woken = job.is_some().then(|| state.leave(priority.index()));
+        let job = state.ready[class.index()].remove(&number);
+        let woken = job.is_some().then(|| state.leave(class.index()));
         drop(state);
         wake(woken.flatten());
         drop(job);
     }
 
     /// Gives back the place, or the turn, of a job that was never queued.
-    pub(super) fn leave(&self, priority: Priority, number: u64) {
+    pub(super) fn leave(&self, class: Class, number: u64) {
         let mut state = self.lock();
-        let class = priority.index();
-        let waited = state.waiting[class].remove(&number);
+        let index = class.index();
+        let waited = state.waiting[index].remove(&number);
         let woken = if waited.is_none() && !state.closed {
-            state.leave(class)
+            state.leave(index)
         } else {
             None
         };

@@ -11,8 +11,8 @@ use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Wake, Waker};
 use std::thread::{self, Thread};
 
-use super::order::Priority;
 use super::pool::{Entry, Run, Shared, lock};
+use crate::queue::Class;
 
 /// The future of a job that a [`DecodePool`](super::DecodePool) does.
 ///
@@ -23,7 +23,7 @@ use super::pool::{Entry, Run, Shared, lock};
 #[must_use = "dropping it takes the job out of the queue"]
 pub struct Running<T> {
     shared: Arc<Shared>,
-    priority: Priority,
+    class: Class,
     stage: Stage<T>,
 }
 
@@ -63,15 +63,15 @@ struct SlotState<T> {
 }
 
 impl<T: Send + 'static> Running<T> {
-    pub(super) fn new(shared: Arc<Shared>, priority: Priority, work: Work<T>) -> Self {
-        let stage = match shared.enter(priority) {
-            Entry::Queued(number) => Self::queue(&shared, priority, number, work),
+    pub(super) fn new(shared: Arc<Shared>, class: Class, work: Work<T>) -> Self {
+        let stage = match shared.enter(class) {
+            Entry::Queued(number) => Self::queue(&shared, class, number, work),
             Entry::Waits(number) => Stage::Waits { number, work },
             Entry::Closed => Stage::Over,
         };
         Self {
             shared,
-            priority,
+            class,
             stage,
         }
     }
@@ -96,7 +96,7 @@ impl<T: Send + 'static> Running<T> {
         }
     }
 
-    fn queue(shared: &Shared, priority: Priority, number: u64, work: Work<T>) -> Stage<T> {
+    fn queue(shared: &Shared, class: Class, number: u64, work: Work<T>) -> Stage<T> {
         let slot = Arc::new(Slot {
             state: Mutex::new(SlotState {
                 work: Some(work),
@@ -104,7 +104,7 @@ impl<T: Send + 'static> Running<T> {
                 waker: None,
             }),
         });
-        shared.queue(priority, number, Arc::clone(&slot) as Arc<dyn Run>);
+        shared.queue(class, number, Arc::clone(&slot) as Arc<dyn Run>);
         Stage::Queued { number, slot }
     }
 }
@@ -115,11 +115,11 @@ impl<T: Send + 'static> Future for Running<T> {
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.get_mut();
         if let Stage::Waits { number, .. } = this.stage {
-            if !this.shared.admitted(this.priority, number, cx.waker()) {
+            if !this.shared.admitted(this.class, number, cx.waker()) {
                 return Poll::Pending;
             }
             if let Stage::Waits { work, .. } = std::mem::replace(&mut this.stage, Stage::Over) {
-                this.stage = Self::queue(&this.shared, this.priority, number, work);
+                this.stage = Self::queue(&this.shared, this.class, number, work);
             }
         }
         let Stage::Queued { slot, .. } = &this.stage else {
@@ -145,8 +145,8 @@ impl<T> Unpin for Running<T> {}
 impl<T> Drop for Running<T> {
     fn drop(&mut self) {
         match &self.stage {
-            Stage::Waits { number, .. } => self.shared.leave(self.priority, *number),
-            Stage::Queued { number, .. } => self.shared.withdraw(self.priority, *number),
+            Stage::Waits { number, .. } => self.shared.leave(self.class, *number),
+            Stage::Queued { number, .. } => self.shared.withdraw(self.class, *number),
             Stage::Over => {}
         }
     }
@@ -223,7 +223,7 @@ impl<T> fmt::Debug for Running<T> {
             Stage::Over => "over",
         };
         f.debug_struct("Running")
-            .field("priority", &self.priority)
+            .field("class", &self.class)
             .field("stage", &stage)
             .finish_non_exhaustive()
     }

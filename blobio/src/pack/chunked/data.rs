@@ -1,7 +1,7 @@
 //! The data of an entry, as a blob.
 
 use std::fmt;
-use std::io;
+use std::io::{self, IoSliceMut};
 use std::mem::MaybeUninit;
 use std::sync::Arc;
 
@@ -11,7 +11,7 @@ use super::error::{PackError, PackErrorKind};
 use super::lookup::read_page;
 use super::pack::{Decoder, Shared, count};
 use super::range::{RangeRead, RangeStep, Run, RunBlock};
-use crate::decode::Priority;
+use crate::queue::Class;
 use crate::slice::BlobSlice;
 use crate::traits::{BlobMetadata, RandomReadBlob, unexpected_eof};
 use crate::uninit;
@@ -62,11 +62,11 @@ impl<B> EntryBlob<B> {
         self.content.hash()
     }
 
-    /// Sets the priority at which asynchronous reads decompress, if that is done by a pool.
+    /// Sets the class in which asynchronous reads decompress, if that is done by a pool.
     #[must_use]
-    pub fn priority(mut self, priority: Priority) -> Self {
+    pub fn class(mut self, class: Class) -> Self {
         if let Some(decoder) = &mut self.decoder {
-            decoder.priority = priority;
+            decoder.class = class;
         }
         self
     }
@@ -138,6 +138,16 @@ impl Sink for &mut [u8] {
 
     fn put(&mut self, to: usize, bytes: &[u8]) {
         self[to..to + bytes.len()].copy_from_slice(bytes);
+    }
+}
+
+impl Sink for &mut [IoSliceMut<'_>] {
+    fn part(&mut self, _to: usize, _len: usize) -> Option<&mut [u8]> {
+        None
+    }
+
+    fn put(&mut self, to: usize, bytes: &[u8]) {
+        put_into_slices(self, to, bytes);
     }
 }
 
@@ -265,6 +275,18 @@ impl<B: RandomReadBlob> RandomReadBlob for EntryBlob<B> {
         Ok(self.read_into(pos, buf.len(), &mut buf)?)
     }
 
+    /// Decompresses each block once, however many slices it goes to.
+    fn readv(&self, pos: u64, mut bufs: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
+        let len = slices_len(bufs);
+        if let Some((at, _)) = self.straight(pos, len) {
+            let end = BlobSlice::new(&self.blob, at, self.len() - pos.min(self.len()))?;
+            let got = end.readv(0, bufs)?;
+            count(&self.shared.counters.straight_len, got);
+            return Ok(got);
+        }
+        Ok(self.read_into(pos, len, &mut bufs)?)
+    }
+
     fn read_vec(&self, pos: u64, len: usize) -> io::Result<Vec<u8>> {
         if let Some((at, len)) = self.straight(pos, len) {
             let bytes = self.blob.read_vec(at, len)?;
@@ -276,6 +298,28 @@ impl<B: RandomReadBlob> RandomReadBlob for EntryBlob<B> {
         self.read_into(pos, len, &mut bytes)?;
         Ok(bytes)
     }
+}
+
+/// Copies `bytes` behind the first `at` bytes of the slices.
+pub(super) fn put_into_slices(bufs: &mut [IoSliceMut<'_>], at: usize, mut bytes: &[u8]) {
+    let mut skip = at;
+    for buf in bufs {
+        if bytes.is_empty() {
+            break;
+        }
+        let skipped = skip.min(buf.len());
+        skip -= skipped;
+        let len = bytes.len().min(buf.len() - skipped);
+        let (now, later) = bytes.split_at(len);
+        buf[skipped..skipped + len].copy_from_slice(now);
+        bytes = later;
+    }
+}
+
+/// Sums the lengths of the slices.
+pub(super) fn slices_len(bufs: &[IoSliceMut<'_>]) -> usize {
+    bufs.iter()
+        .fold(0, |len: usize, buf| len.saturating_add(buf.len()))
 }
 
 impl<B> fmt::Debug for EntryBlob<B> {

@@ -11,14 +11,18 @@ use std::task::{Context, Poll, ready};
 use pin_project_lite::pin_project;
 
 use super::block;
-use super::data::EntryBlob;
+use super::data::{EntryBlob, put_into_slices, slices_len};
 use super::error::{PackError, PackErrorKind};
 use super::format::PageRef;
 use super::pack::count;
 use super::page::{Expected, Page};
 use super::range::{RangeRead, RangeStep, Run, RunBlock};
+#[cfg(feature = "executor")]
+use crate::async_reader::{Destination, ReadInto, read_into_by_copy};
 use crate::decode::{Codec, Running};
-use crate::traits::{BlobMetadataAsync, OwnedRead, RandomReadBlobAsync};
+#[cfg(feature = "executor")]
+use crate::traits::ReadHow;
+use crate::traits::{BlobHints, BlobMetadataAsync, OwnedRead, RandomReadBlobAsync};
 use crate::uninit;
 
 /// Blocks up to this raw length are decompressed where they are read: going to another thread and
@@ -270,7 +274,7 @@ impl<B: RandomReadBlobAsync, D: EntrySink> EntryRead<B, D> {
             let decoder = this.entry.decoder();
             if let Some(decoder) = decoder.filter(|_| pays || !this.jobs.is_empty()) {
                 let (bytes, task) = (Arc::clone(&bytes), block.clone());
-                let running = decoder.pool.run(decoder.priority, move || {
+                let running = decoder.pool.run(decoder.class, move || {
                     block::decode(&task, &bytes[task.stored.clone()])
                 });
                 this.jobs.push_back(Job { block, running });
@@ -337,16 +341,8 @@ impl EntrySink for &mut [IoSliceMut<'_>] {
         Ok(())
     }
 
-    fn put(&mut self, at: usize, mut bytes: &[u8]) {
-        let mut skip = at;
-        for buf in self.iter_mut() {
-            let skipped = skip.min(buf.len());
-            skip -= skipped;
-            let len = bytes.len().min(buf.len() - skipped);
-            let (now, later) = bytes.split_at(len);
-            buf[skipped..skipped + len].copy_from_slice(now);
-            bytes = later;
-        }
+    fn put(&mut self, at: usize, bytes: &[u8]) {
+        put_into_slices(self, at, bytes);
     }
 
     fn finish(self, result: io::Result<usize>) -> io::Result<usize> {
@@ -387,14 +383,33 @@ impl<B: RandomReadBlobAsync + Clone + 'static> RandomReadBlobAsync for EntryBlob
         pos: u64,
         bufs: &'b mut [IoSliceMut<'bb>],
     ) -> Self::ReadVecFuture<'a, 'b, 'bb> {
-        let len = bufs
-            .iter()
-            .fold(0, |len: usize, buf| len.saturating_add(buf.len()));
+        let len = slices_len(bufs);
         EntryRead::new(self, pos, len, bufs)
     }
 
     fn read_owned_async(&self, pos: u64, len: usize, buf: Vec<u8>) -> Self::ReadOwnedFuture {
         EntryRead::new(self, pos, len, buf)
+    }
+
+    fn hints(&self) -> BlobHints {
+        let below = self.blob().hints();
+        if let Some((at, _)) = self.straight(0, 0) {
+            return below.of_range(at);
+        }
+        // A block is read and decompressed once for all that is wanted of it.
+        let mut hints = BlobHints::new();
+        hints.merge_pays = true;
+        hints.device = below.device;
+        hints
+    }
+
+    #[cfg(feature = "executor")]
+    fn read_into_async(&self, pos: u64, len: usize, dest: Destination, how: ReadHow) -> ReadInto {
+        if let Some((at, len)) = self.straight(pos, len) {
+            count(&self.shared().counters.straight_len, len);
+            return self.blob().read_into_async(at, len, dest, how);
+        }
+        read_into_by_copy(dest, len, |vec| self.read_owned_async(pos, len, vec))
     }
 }
 

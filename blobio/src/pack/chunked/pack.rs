@@ -11,7 +11,8 @@ use super::entry::{Content, Entry};
 use super::error::{PackError, PackErrorKind};
 use super::format::PageRef;
 use super::page::{Expected, Page};
-use crate::decode::{DecodePool, Priority};
+use crate::decode::DecodePool;
+use crate::queue::Class;
 
 /// A pack whose entries are blobs.
 ///
@@ -67,7 +68,7 @@ pub struct PackStats {
 #[derive(Clone, Debug)]
 pub(super) struct Decoder {
     pub(super) pool: DecodePool,
-    pub(super) priority: Priority,
+    pub(super) class: Class,
 }
 
 /// What a pack on any blob shares.
@@ -129,11 +130,11 @@ impl<B> Pack<B> {
         })
     }
 
-    /// Decompresses blocks for asynchronous reads on `pool`, at this priority, instead of where
+    /// Decompresses blocks for asynchronous reads on `pool`, in this class, instead of where
     /// they are read.
     #[must_use]
-    pub fn decode_on(mut self, pool: DecodePool, priority: Priority) -> Self {
-        self.decoder = Some(Decoder { pool, priority });
+    pub fn decode_on(mut self, pool: DecodePool, class: Class) -> Self {
+        self.decoder = Some(Decoder { pool, class });
         self
     }
 

@@ -13,7 +13,8 @@ use super::super::format::{
 };
 use super::compress::{Packed, pack};
 use super::options::{BuildOptions, Compression, check_level};
-use crate::decode::{Codec, DecodePool, JobError, PoolConfig, Priority, Running};
+use crate::decode::{Codec, DecodePool, JobError, PoolConfig, Running};
+use crate::queue::Class;
 
 /// Small blocks are written together, up to this many bytes.
 const BUFFER_LEN: usize = 1 << 20;
@@ -272,7 +273,7 @@ impl<W: PackOutput> PackWriter<W> {
         let gain_min = self.options.gain_min_permille;
         let job = move || pack(block, compression, gain_min);
         match &self.pool {
-            Some(pool) => Work::Underway(pool.run(Priority::Normal, job)),
+            Some(pool) => Work::Underway(pool.run(Class::Normal, job)),
             None => Work::Done(job()),
         }
     }
