@@ -122,7 +122,7 @@ pub(super) struct BlockStream {
 impl BlockStream {
     /// Goes to a range.
     pub(super) fn seek(&mut self, range: ByteRange) {
-        let at = self.position - self.ahead.as_ref().map_or(0, length);
+        let at = self.position - self.ahead.as_deref().map_or(0, length);
         if at == range.start && self.position <= range.end {
             self.range = range;
             return;
@@ -173,7 +173,7 @@ fn chunk_end(position: u64, chunk_len: u64, block_len: u64) -> u64 {
     if at_block > position { at_block } else { end }
 }
 
-fn length(bytes: &Vec<u8>) -> u64 {
+fn length(bytes: &[u8]) -> u64 {
     u64::try_from(bytes.len()).expect("a length")
 }
 

@@ -41,10 +41,6 @@ pub(super) struct PackEntry {
 
 /// What a file in an archive or a pack is read by.
 #[derive(Debug)]
-#[expect(
-    clippy::large_enum_variant,
-    reason = "an archive's entries are all of one kind, and most are as large"
-)]
 pub(super) enum Item {
     Zipped(Zipped),
     Packed(Packed),

@@ -59,10 +59,6 @@ pub(super) enum Source<'s> {
 }
 
 /// A resource's bytes, ready to be sent.
-#[expect(
-    clippy::large_enum_variant,
-    reason = "one per request, on the stack; no allocation"
-)]
 pub(super) enum Content {
     /// From this position of a file on.
     File(Reader, u64),
