@@ -14,7 +14,7 @@ use blobio::traits::RandomReadBlobAsync as _;
 use super::catalogue::Packed;
 use super::held::reserve;
 use super::mounting::PackRoot;
-use super::queued::{QueuedFile, priority};
+use super::queued::QueuedFile;
 use super::source::{Content, Failure};
 use super::whole::{Flaw, Key, whole};
 use super::worker::Worker;
@@ -42,7 +42,7 @@ pub(super) async fn open(
         return Ok(Content::File(opened.blob().reader().clone(), position));
     }
     let (len, block_len) = (content.len(), opened.block_len());
-    let data = packed.data(&opened).priority(priority(class));
+    let data = packed.data(&opened).class(class);
     let first = first_range(body, len);
     let key = Key::Content(pack.index, content.hash());
     let takes_all = first.len() == len;

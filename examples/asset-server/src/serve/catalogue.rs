@@ -172,7 +172,7 @@ pub(super) fn open_chunked(
     });
     let index = ArchiveIndex::build(named);
     let pool = pool().map_err(|error| format!("cannot start threads to decompress: {error}"))?;
-    let pack = pack.decode_on(pool, blobio::decode::Priority::default());
+    let pack = pack.decode_on(pool, Class::default());
     Ok(Some((Catalogue::Chunked(pack), index)))
 }
 

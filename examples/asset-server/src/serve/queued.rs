@@ -7,7 +7,6 @@ use std::pin::Pin;
 use std::rc::Rc;
 
 use blobio::NativeFileAsyncBlobRandomReader as Reader;
-use blobio::decode::Priority;
 use blobio::queue::{BlobQueue, Class, QueuedBlob, Request};
 use blobio::traits::{BlobMetadataAsync, OwnedRead, RandomReadBlobAsync};
 
@@ -59,16 +58,6 @@ impl QueuedFile {
             Ok(bytes) => (Ok(bytes.len()), bytes),
             Err(error) => (Err(error), Vec::new()),
         }
-    }
-}
-
-/// Returns the priority at which the decompression pool does what was read in a class.
-pub(super) fn priority(class: Class) -> Priority {
-    match class {
-        Class::Realtime => Priority::Realtime,
-        Class::High => Priority::High,
-        Class::Normal => Priority::Normal,
-        Class::Low => Priority::Low,
     }
 }
 
