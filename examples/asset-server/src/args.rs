@@ -46,7 +46,8 @@ pub struct Args {
 
     /// Most bytes of answers in memory at a time, over all workers: unpacked entries, kept or being
     /// sent, pages, and what is gathered before it is sent. Not in it: what each connection
-    /// receives into, listings while they are made, catalogues of archives, and the kernel's buffers
+    /// receives into, what entries are unpacked from, listings while they are made, catalogues of
+    /// archives, and the kernel's buffers
     #[arg(long, value_name = "BYTES", default_value = "268435456")]
     pub in_flight_bytes_max: NonZeroU64,
 

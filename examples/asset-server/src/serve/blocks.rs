@@ -2,7 +2,8 @@
 //!
 //! A content that lies in its pack as it is goes the way of a file. One of a single block, or one
 //! that is asked for whole and is not too long, is unpacked whole and kept for a while. Of all
-//! others only the blocks that a range touches are read and decompressed, as they are sent.
+//! others only the blocks that a range touches are read and decompressed, as they are sent. HEAD
+//! tries the first ones.
 
 use std::io;
 use std::rc::Rc;
@@ -45,7 +46,7 @@ pub(super) async fn open(
     let data = packed.data(&opened).class(class);
     let first = first_range(body, len);
     let key = Key::Content(pack.index, content.hash());
-    let takes_all = first.len() == len;
+    let takes_all = matches!(body, Body::Range(_)) && first.len() == len;
     if len <= block_len || worker.cache.has(key) || (takes_all && worker.cache.keeps(len)) {
         let unpack = async { unpack(worker, &data).await };
         return whole(worker, key, len, unpack).await.map(Content::Memory);

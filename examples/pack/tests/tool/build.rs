@@ -45,6 +45,31 @@ fn folders_and_archives_come_back_byte_by_byte() {
     assert_eq!(names(work.path()), ["root", "x.clpk", "x.pk3"]);
 }
 
+/// More than are listed at a time, and than fit into the head of a pack.
+#[test]
+fn thousands_of_entries_are_listed_in_order() {
+    let work = tempfile::tempdir().unwrap();
+    let files = (0..3000_u32).rev().map(|number| {
+        let content = number.to_le_bytes().repeat(3);
+        (format!("folder {:02}/{number}", number % 50), content)
+    });
+    let mut files: Vec<_> = files.collect();
+    let zip = write_zip(&work.path().join("x.zip"), &files);
+    let output = work.path().join("x.clpk");
+    build("", &output, &[&zip]).ok();
+    files.sort();
+    let paths = files.iter().map(|(path, _)| format!("{path}\n"));
+    assert_eq!(pack("ls", &[&output]).ok().out, paths.collect::<String>());
+    assert!(
+        pack("verify", &[&output])
+            .ok()
+            .out
+            .contains("3000 entries, 3000 contents")
+    );
+    let (path, content) = &files[2_345];
+    assert_eq!(pack("cat", &[&output, path.as_ref()]).ok().bytes, *content);
+}
+
 #[test]
 fn the_same_inputs_give_the_same_bytes() {
     let work = tempfile::tempdir().unwrap();
