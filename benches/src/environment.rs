@@ -36,6 +36,11 @@ impl Cores {
         pin(self.measured)
     }
 
+    /// How many there are.
+    pub(crate) fn count(&self) -> usize {
+        self.all.len()
+    }
+
     /// The measured core and another one, where there are two.
     pub(crate) fn pair(&self) -> Option<[CoreId; 2]> {
         let other = self.all.iter().find(|core| core.id != self.measured.id)?;

@@ -6,9 +6,11 @@
 #![deny(unsafe_code)]
 
 mod cases;
+mod cold;
 mod content;
 mod environment;
 mod floors;
+mod lateness;
 mod measure;
 
 use std::error::Error;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::error::SetupError;
+use crate::error::{SetupError, ThreadsReason};
 
 /// Smallest completion queue that leaves room for control completions beside operations.
 pub(crate) const CQ_ENTRIES_MIN: u32 = 4;
@@ -12,6 +12,10 @@ pub(crate) const SQ_ENTRIES_MAX: u32 = 32_768;
 pub(crate) const CQ_ENTRIES_MAX: u32 = 2 * SQ_ENTRIES_MAX;
 /// Completions taken from the ring before the tasks they belong to are woken.
 pub(crate) const REAP_BATCH: usize = 256;
+/// The variable that names the backend where the program does not.
+const ENVIRONMENT: &str = "CORELANE_BACKEND";
+/// Most threads that serve one worker's files.
+pub(crate) const FILE_THREADS_MAX: u32 = 1024;
 /// How long dropping a worker waits for the kernel to let go of its operations.
 pub(crate) const DROP_DEADLINE: Duration = Duration::from_secs(5);
 
@@ -51,14 +55,42 @@ impl Default for PoolConfig {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum BackendChoice {
-    /// The best backend that this system allows: io_uring, so far the only one.
+    /// The best backend that this system allows: io_uring, or threads where it is refused or
+    /// missing. The environment variable `CORELANE_BACKEND` (`auto`, `uring`, `threads`) decides
+    /// where it is set.
     #[default]
     Auto,
     /// io_uring, or an error where it is refused.
     Uring,
+    /// A pool of threads for files, and epoll for sockets.
+    Threads,
     /// The simulated ring, seeded: for tests.
     #[cfg(feature = "sim")]
     Sim(SimConfig),
+}
+
+impl BackendChoice {
+    /// Returns the choice, and why threads are to be used if they are. The environment is asked
+    /// where the program leaves it open.
+    pub(crate) fn or_environment(self) -> Result<(Self, ThreadsReason), SetupError> {
+        if self != Self::Auto {
+            return Ok((self, ThreadsReason::Configured));
+        }
+        let value = std::env::var_os(ENVIRONMENT).unwrap_or_default();
+        let choice = match value.to_str() {
+            Some("" | "auto") => Self::Auto,
+            Some("uring") => Self::Uring,
+            Some("threads") => Self::Threads,
+            _ => {
+                return Err(SetupError::Environment {
+                    name: ENVIRONMENT,
+                    value: value.to_string_lossy().into_owned(),
+                    accepted: "auto, uring or threads",
+                });
+            }
+        };
+        Ok((choice, ThreadsReason::Environment))
+    }
 }
 
 /// What the simulated ring does to the operations it is given.
@@ -126,6 +158,7 @@ pub struct Config {
     pub(crate) remote_spawns_max: usize,
     pub(crate) spin_before_park: Duration,
     pub(crate) iowq_workers_max: [u32; 2],
+    pub(crate) file_threads_max: u32,
     pub(crate) pool: PoolConfig,
     pub(crate) backend: BackendChoice,
 }
@@ -143,6 +176,7 @@ impl Default for Config {
             remote_spawns_max: 65_536,
             spin_before_park: Duration::ZERO,
             iowq_workers_max: [4, 16],
+            file_threads_max: 8,
             pool: PoolConfig::default(),
             backend: BackendChoice::default(),
         }
@@ -231,6 +265,14 @@ impl Config {
         self
     }
 
+    /// Sets how many threads serve the worker's operations on files where it does not run on
+    /// io_uring. They are started when they are needed.
+    #[must_use]
+    pub fn file_threads_max(mut self, threads: u32) -> Self {
+        self.file_threads_max = threads;
+        self
+    }
+
     /// Sets the size of the worker's buffer pool.
     #[must_use]
     pub fn pool(mut self, pool: PoolConfig) -> Self {
@@ -286,6 +328,12 @@ impl Config {
             self.remote_spawns_max as u64,
             1,
             u64::from(u32::MAX),
+        )?;
+        range(
+            "file_threads_max",
+            self.file_threads_max.into(),
+            1,
+            FILE_THREADS_MAX.into(),
         )?;
         range(
             "pool.buffer_count",

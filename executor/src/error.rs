@@ -43,6 +43,15 @@ pub enum SetupError {
         /// The largest value that is accepted.
         max: u64,
     },
+    /// An environment variable has a value that it cannot have.
+    Environment {
+        /// The variable's name.
+        name: &'static str,
+        /// The value found.
+        value: String,
+        /// The values that are accepted.
+        accepted: &'static str,
+    },
     /// The workers cannot be placed on the cores that were asked for.
     Placement {
         /// What is wrong with the request.
@@ -134,6 +143,14 @@ impl fmt::Display for SetupError {
                     "the limit {name} is {value}, but must be {multiple}between {min} and {max}"
                 )
             }
+            Self::Environment {
+                name,
+                value,
+                accepted,
+            } => write!(
+                f,
+                "the environment variable {name} is {value:?}, but must be {accepted}"
+            ),
             Self::Placement { reason } => write!(f, "the workers cannot be placed: {reason}"),
             Self::System { call, source } => write!(f, "{call} failed: {source}"),
         }
@@ -146,7 +163,70 @@ impl Error for SetupError {
             Self::Refused { source, .. }
             | Self::Exhausted { source, .. }
             | Self::System { source, .. } => Some(source),
-            Self::Unsupported { .. } | Self::Config { .. } | Self::Placement { .. } => None,
+            Self::Unsupported { .. }
+            | Self::Config { .. }
+            | Self::Environment { .. }
+            | Self::Placement { .. } => None,
+        }
+    }
+}
+
+/// Why a worker runs on threads and epoll instead of io_uring.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ThreadsReason {
+    /// [`Config::backend`](crate::Config::backend) asked for it.
+    Configured,
+    /// The environment variable `CORELANE_BACKEND` asked for it.
+    Environment,
+    /// The system refuses io_uring to this process.
+    Refused {
+        /// The call that was refused.
+        call: &'static str,
+        /// The system's answer.
+        errno: i32,
+    },
+    /// The kernel has no io_uring, or lacks a feature that is needed.
+    Missing {
+        /// What is missing.
+        what: String,
+    },
+}
+
+impl ThreadsReason {
+    /// Says for which failures of a ring's setup threads take over: those that no other limit
+    /// would mend.
+    pub(crate) fn of_setup(error: &SetupError) -> Option<Self> {
+        match error {
+            SetupError::Refused { call, source } => Some(Self::Refused {
+                call,
+                errno: source.raw_os_error().unwrap_or(libc::EPERM),
+            }),
+            SetupError::Unsupported { what } => Some(Self::Missing { what: what.clone() }),
+            // None of the sets of flags is known: a kernel before 5.5.
+            SetupError::System { call, source } if source.raw_os_error() == Some(libc::EINVAL) => {
+                Some(Self::Missing {
+                    what: (*call).to_owned(),
+                })
+            }
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Display for ThreadsReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Configured => f.write_str("as configured"),
+            Self::Environment => f.write_str("as CORELANE_BACKEND says"),
+            Self::Refused { call, errno } => {
+                write!(f, "as {call} was refused")?;
+                match crate::sys::result(errno.wrapping_neg()) {
+                    Err(error) => write!(f, ": {error}"),
+                    Ok(_) => Ok(()),
+                }
+            }
+            Self::Missing { what } => write!(f, "as this kernel does not support {what}"),
         }
     }
 }

@@ -47,7 +47,9 @@
 //! # Platform
 //!
 //! Linux with io_uring. What the kernel offers is tried when a worker is made, and
-//! [`Worker::backend`] says what was found; where io_uring is refused, [`SetupError`] names the
+//! [`Worker::backend`] says what was found. Where io_uring is refused or missing, the same runs on
+//! threads and epoll; [`BackendChoice`] and the environment variable `CORELANE_BACKEND` force one
+//! or the other, and a ring that was asked for and is refused is a [`SetupError`] that names the
 //! cause and the remedy.
 #![deny(unsafe_code)]
 
@@ -90,7 +92,7 @@ pub use config::SimConfig;
 pub use config::{BackendChoice, Config, PoolConfig};
 #[cfg(feature = "macros")]
 pub use corelane_macros::{main, test};
-pub use error::SetupError;
+pub use error::{SetupError, ThreadsReason};
 pub use executor::{Builder, Executor};
 pub use main_loop::{Backend, EnterGuard, Worker};
 pub use pool::{Pool, pool};

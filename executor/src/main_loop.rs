@@ -7,7 +7,7 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use crate::config::{Config, DROP_DEADLINE};
-use crate::error::SetupError;
+use crate::error::{SetupError, ThreadsReason};
 use crate::ring::Rung;
 use crate::task::{JoinHandle, RemoteSpawner};
 use crate::worker::context::Entered;
@@ -52,11 +52,13 @@ pub struct Worker {
 }
 
 /// What a worker's operations run on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Backend {
     /// io_uring, set up with the flags of this rung.
     Uring(Rung),
+    /// A pool of threads for files, and epoll for sockets; and why.
+    Threads(ThreadsReason),
     /// The simulated ring.
     #[cfg(feature = "sim")]
     Sim,
@@ -66,6 +68,7 @@ impl std::fmt::Display for Backend {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Uring(rung) => write!(f, "io_uring ({rung})"),
+            Self::Threads(reason) => write!(f, "threads and epoll ({reason})"),
             #[cfg(feature = "sim")]
             Self::Sim => f.write_str("simulated ring"),
         }
@@ -202,13 +205,15 @@ impl Worker {
     #[must_use]
     pub fn backend(&self) -> Option<Backend> {
         let driver = self.core.driver.borrow();
-        driver.backend().map(|backend| match backend.rung() {
-            Some(rung) => Backend::Uring(rung),
+        let backend = driver.backend()?;
+        match (backend.rung(), backend.threads_reason()) {
+            (Some(rung), _) => Some(Backend::Uring(rung)),
+            (None, Some(reason)) => Some(Backend::Threads(reason.clone())),
             #[cfg(feature = "sim")]
-            None => Backend::Sim,
+            (None, None) => Some(Backend::Sim),
             #[cfg(not(feature = "sim"))]
-            None => unreachable!("a backend without a ring is the simulated one"),
-        })
+            (None, None) => unreachable!("a backend without a ring has a reason"),
+        }
     }
 
     /// Ends the worker: refuses spawns from other threads, lets its tasks finish until

@@ -1,8 +1,8 @@
 //! Operations that are dropped, forgotten, aborted or shut down while they are in flight: nothing
 //! is freed that the kernel may touch, and nothing is left behind.
 //!
-//! `CORELANE_STORM_ROUNDS` sets how many operations end in flight on the real ring, `CORELANE_STORM_SEEDS`
-//! how many seeds the simulated one, `CORELANE_STORM_SEED` where both begin.
+//! `CORELANE_STORM_ROUNDS` sets how many operations end in flight on the real ring, and on threads;
+//! `CORELANE_STORM_SEEDS` how many seeds the simulated one, `CORELANE_STORM_SEED` where both begin.
 
 mod common;
 mod storm;
@@ -10,7 +10,7 @@ mod storm;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use common::{number, quarantine};
-use corelane::{BackendChoice, SimConfig};
+use corelane::{BackendChoice, Config, SimConfig, Worker};
 use storm::{Storm, World};
 
 /// Descriptors are counted for the whole process: one test at a time.
@@ -23,17 +23,31 @@ fn alone() -> MutexGuard<'static, ()> {
 #[test]
 fn on_the_real_ring() {
     let _alone = alone();
-    let rounds = number("CORELANE_STORM_ROUNDS", 3000);
+    if let Err(error) = Worker::new(Config::new().backend(BackendChoice::Uring)) {
+        println!("SKIP: on_the_real_ring: {error}");
+        return;
+    }
+    on_the_kernel("real ring", BackendChoice::Uring, 3000);
+}
+
+#[test]
+fn on_threads_and_epoll() {
+    let _alone = alone();
+    on_the_kernel("threads", BackendChoice::Threads, 3000);
+}
+
+fn on_the_kernel(name: &str, backend: BackendChoice, rounds: u64) {
+    let rounds = number("CORELANE_STORM_ROUNDS", rounds);
     let seed = number("CORELANE_STORM_SEED", 1);
     let world = World::new("storm", true);
     let mut storm = Storm::new(&world);
     let mut serial = 0;
     while storm.ended_in_flight() < rounds {
-        storm.worker(seed + serial, BackendChoice::Uring);
+        storm.worker(seed + serial, backend);
         serial += 1;
     }
     quarantine::release();
-    println!("real ring, seeds {seed}..{}: {storm}", seed + serial);
+    println!("{name}, seeds {seed}..{}: {storm}", seed + serial);
     if rounds >= 3000 {
         storm.assert_every_case_was_met();
     }

@@ -332,6 +332,9 @@ fn the_backend_and_the_counters_are_public() {
         corelane::Backend::Uring(rung) => {
             assert!(format!("{rung}") != "" && format!("{:?}", Rung::Plain) == "Plain");
         }
+        corelane::Backend::Threads(reason) => {
+            assert!(format!("{reason}").starts_with("as "), "{reason}");
+        }
         other => panic!("{other}"),
     }
     let before = worker.stats();

@@ -19,7 +19,7 @@ use corelane::net::{TcpListener, UnixStream};
 use corelane::time::sleep;
 use corelane::{Config, TurnBudget, spawn_blocking, spawn_local, stats};
 
-use support::{child, content, file_of, is_child, run_with, watched, worker, yield_until};
+use support::{child, content, file_of, is_child, on_ring, run_with, watched, worker, yield_until};
 
 #[test]
 fn a_waker_outlives_its_worker_and_its_thread() {
@@ -151,6 +151,7 @@ fn a_million_operations_go_through_a_ring_of_eight() {
 #[test]
 fn a_multishot_accept_overflows_a_queue_of_eight_and_loses_no_connection() {
     const CONNECTIONS: usize = 300;
+    let on_ring = on_ring("that the queue overflows (the rest is not skipped)");
     run_with(Config::new().sq_entries(4).cq_entries(8), async {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let addr = listener.local_addr().unwrap();
@@ -176,7 +177,7 @@ fn a_multishot_accept_overflows_a_queue_of_eight_and_loses_no_connection() {
         expected.sort_unstable();
         assert_eq!(accepted, expected);
         assert!(
-            stats().overflows > 0,
+            stats().overflows > 0 || !on_ring,
             "the queue did not overflow: {:?}",
             stats()
         );

@@ -6,7 +6,6 @@
 //! Cold means that the file was taken out of the page cache before each round, which is checked by
 //! reads that must not wait: where they find something, nothing is measured.
 
-use std::cell::Cell;
 use std::fmt;
 use std::fs;
 use std::future::Future;
@@ -21,12 +20,13 @@ use blobio::{
     RandomReadBlobAsync, ReadHow,
 };
 use corelane::buf::AlignedBuf;
-use corelane::fs::{Advice, File, ReadMode};
-use corelane::time::sleep_until;
+use corelane::fs::Advice;
 use corelane::{Config, JoinHandle, Worker, spawn_local, yield_now};
 
+use crate::cold::evict;
 use crate::content::{Content, FILE_LEN, is_content};
 use crate::environment::{Cores, scheduler_of};
+use crate::lateness::{Lateness, Watcher};
 use crate::measure::quantile;
 use crate::{Failure, Options, Outcome};
 
@@ -34,12 +34,6 @@ use crate::{Failure, Options, Outcome};
 const READERS: u64 = 16;
 /// Length of a read, and reads of a round, of all tasks together.
 const LENS: [(usize, u64); 3] = [(4 << 10, 8_192), (64 << 10, 2_048), (1 << 20, 256)];
-/// How often the timer task wants to run.
-const PERIOD: Duration = Duration::from_millis(1);
-/// Reads that must find nothing before a cold round.
-const PROBES: u64 = 64;
-/// How often the file is taken out of the cache before that counts as impossible.
-const EVICTIONS_MAX: u32 = 20;
 
 /// A way to issue reads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,8 +72,7 @@ struct Round {
     on_core: Duration,
     /// Reads that were refused at first.
     refused: u64,
-    late_p99: Duration,
-    late_max: Duration,
+    late: Lateness,
 }
 
 pub(crate) fn run(options: &Options, cores: &Cores) -> Outcome {
@@ -136,8 +129,8 @@ fn print(cold: bool, len: usize, reads: u64, rounds: &[(Way, Vec<Round>)]) {
             "  {way:<20} {rate:>10.0} {:>10.0} {:>12.2} {refused:>8.1}% {:>12.0} {:>12.0}",
             rate * len / f64::from(1 << 20),
             median(&|round| round.on_core.as_secs_f64() * 1e6 / reads),
-            median(&|round| round.late_p99.as_secs_f64() * 1e6),
-            median(&|round| round.late_max.as_secs_f64() * 1e6),
+            median(&|round| round.late.p99.as_secs_f64() * 1e6),
+            median(&|round| round.late.max.as_secs_f64() * 1e6),
         );
     }
 }
@@ -153,8 +146,7 @@ async fn round(
         evict(path).await?;
     }
     let reader = Reader::open(path, way).await?;
-    let done = Rc::new(Cell::new(false));
-    let timer = spawn_local(watch(Rc::clone(&done)));
+    let timer = Watcher::start();
     yield_now().await;
     let (start, ran) = (Instant::now(), thread_time()?);
     let tasks: Vec<JoinHandle<_>> = (0..READERS)
@@ -165,30 +157,13 @@ async fn round(
         refused += task.await??;
     }
     let (elapsed, on_core) = (start.elapsed(), thread_time()?.saturating_sub(ran));
-    done.set(true);
-    let mut late = timer.await?;
-    late.sort_unstable();
-    let at = late.len() * 99 / 100;
+    let late = timer.stop().await?;
     Ok(Round {
         elapsed,
         on_core,
         refused,
-        late_p99: late.get(at).copied().unwrap_or_default(),
-        late_max: late.last().copied().unwrap_or_default(),
+        late,
     })
-}
-
-/// Runs every period, and says how late each time.
-async fn watch(done: Rc<Cell<bool>>) -> Vec<Duration> {
-    let mut late = Vec::with_capacity(4096);
-    let mut due = Instant::now() + PERIOD;
-    while !done.get() {
-        sleep_until(due).await;
-        let now = Instant::now();
-        late.push(now.saturating_duration_since(due));
-        due = (due + PERIOD).max(now);
-    }
-    late
 }
 
 /// Reads at positions that no other read of the round has, and counts those refused at first.
@@ -264,31 +239,6 @@ impl Reader {
     fn read(&self, pos: u64, len: usize, dest: Destination, how: ReadHow) -> Read {
         self.blob.read(pos, len, dest, how)
     }
-}
-
-/// Takes the file out of the page cache, and sees to it that it is.
-async fn evict(path: &Path) -> Result<(), Failure> {
-    let file = File::open(path).await?;
-    file.advise(0, 0, Advice::Random).await?;
-    for _ in 0..EVICTIONS_MAX {
-        file.advise(0, 0, Advice::DontNeed).await?;
-        let mut found = 0;
-        for probe in 0..PROBES {
-            let pos = probe * (FILE_LEN / PROBES);
-            let buf = AlignedBuf::new(4096, 4096);
-            match file.read_at_with(buf, pos, ReadMode::NoWait).await {
-                (Ok(_), _) => found += 1,
-                (Err(error), _) if error.kind() == io::ErrorKind::WouldBlock => {}
-                (Err(error), _) => return Err(error.into()),
-            }
-        }
-        // The probes had their pages read.
-        file.advise(0, 0, Advice::DontNeed).await?;
-        if found == 0 {
-            return Ok(());
-        }
-    }
-    Err(format!("{} stays in the page cache", path.display()).into())
 }
 
 /// Time that the calling thread has run on a core.

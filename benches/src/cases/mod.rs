@@ -3,6 +3,10 @@
 
 mod adaptive;
 mod cross_core;
+mod one_pack;
+mod queue_beside;
+mod queue_classes;
+mod queue_merge;
 mod read_cached;
 mod sleep;
 mod spawn;
@@ -31,6 +35,14 @@ pub(crate) enum Case {
     CrossCore,
     /// Ways to issue reads, cached and cold, beside a task with a 1 ms timer.
     Adaptive,
+    /// Entries of a pack, through the queue and one by one.
+    QueueMerge,
+    /// Urgent reads beside a flood, with classes and without.
+    QueueClasses,
+    /// A timer of 1 ms beside hot reads, cold reads and inflating.
+    QueueBeside,
+    /// Ranges of one file against those of many, from one core and from all.
+    OnePack,
     /// All of them.
     All,
 }
@@ -44,6 +56,10 @@ impl Case {
             Self::Sleep => sleep::run,
             Self::CrossCore => cross_core::run,
             Self::Adaptive => adaptive::run,
+            Self::QueueMerge => queue_merge::run,
+            Self::QueueClasses => queue_classes::run,
+            Self::QueueBeside => queue_beside::run,
+            Self::OnePack => one_pack::run,
             Self::All => return Self::all().try_for_each(|case| case.run(options, cores)),
         };
         // On a thread of its own, so that its pin does not reach the next case.

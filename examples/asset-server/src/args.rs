@@ -81,10 +81,12 @@ pub struct Args {
 /// How I/O is done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Backend {
-    /// The best that this system allows: io_uring, so far the only one
+    /// The best that this system allows: io_uring, or threads where that is refused
     Auto,
     /// io_uring, or not at all
     Uring,
+    /// Threads for files, and epoll for sockets
+    Threads,
 }
 
 /// Why there are no arguments to go on with.
@@ -193,7 +195,7 @@ mod tests {
             ("--connections-max 60001", "1..=60000"),
             ("--workers 0", "--workers"),
             ("--workers many", "many"),
-            ("--backend threads", "uring"),
+            ("--backend epoll", "uring"),
             ("--head-bytes-max 1", "--head-bytes-max"),
             ("--connections-max 0", "--connections-max"),
             ("--bogus", "--bogus"),

@@ -36,6 +36,7 @@ fn serve(mut args: Args) -> Result<(), String> {
     let mut stdout = io::stdout();
     // Nobody is left to tell if standard output is gone.
     let _ = writeln!(stdout, "listening on http://{}", server.addr());
+    let _ = writeln!(stdout, "{}", server.backend());
     let _ = stdout.flush();
     // It fails if the worker is gone that waits: then there is nothing to wait for either.
     let _ = server.block_on(first);

@@ -7,6 +7,8 @@ use std::fmt::Write as _;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use corelane::Backend;
+
 use crate::http::status::Status;
 
 /// The upper bounds of the latency buckets are 2^14 ns (16 us) and its doubles up to 2^34 (17 s).
@@ -158,6 +160,29 @@ pub fn prometheus_text(
     out
 }
 
+/// Adds what each worker runs on.
+pub fn backends(out: &mut String, backends: &[Backend]) {
+    let name = "executor_backend_info";
+    describe(out, name, "gauge", "What a worker's I/O runs on.");
+    for (worker, backend) in backends.iter().enumerate() {
+        let kind = match backend {
+            Backend::Uring(_) => "uring",
+            Backend::Threads(_) => "threads",
+            _ => "other",
+        };
+        let shown = backend
+            .to_string()
+            .replace('\\', "\\\\")
+            .replace('"', "\\\"");
+        line(
+            out,
+            format_args!(
+                "{name}{{worker=\"{worker}\",backend=\"{kind}\",description=\"{shown}\"}} 1"
+            ),
+        );
+    }
+}
+
 fn own_series(out: &mut String, workers: &[impl AsRef<WorkerMetrics>]) {
     type Series = (
         &'static str,
@@ -268,6 +293,19 @@ mod tests {
 
     use super::{BUCKETS, Gauge, WorkerMetrics, WorkerSeries, bucket, prometheus_text};
     use crate::http::status::Status;
+
+    #[test]
+    fn backends_are_labels() {
+        let worker = corelane::Config::new().backend(corelane::BackendChoice::Threads);
+        let worker = corelane::Worker::new(worker).unwrap();
+        let mut text = String::new();
+        super::backends(&mut text, &[worker.backend().unwrap()]);
+        assert_eq!(
+            text.lines().last().unwrap(),
+            "asset_server_executor_backend_info{worker=\"0\",backend=\"threads\",\
+             description=\"threads and epoll (as configured)\"} 1"
+        );
+    }
 
     #[test]
     fn bucket_bounds_are_inclusive() {

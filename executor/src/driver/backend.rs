@@ -1,30 +1,29 @@
 //! The machinery that requests run on: one of a closed set, chosen once.
 
 use std::io;
-use std::os::fd::RawFd;
+use std::os::fd::{OwnedFd, RawFd};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::config::{BackendChoice, Config, REAP_BATCH};
-use crate::error::SetupError;
+use crate::error::{SetupError, ThreadsReason};
 use crate::op::Request;
 use crate::op::slab::OpKey;
 use crate::ring::{Cqe, Pending, Ring, Rung, Wait};
 
 #[cfg(feature = "sim")]
 use super::sim::Sim;
+use super::threads::Threads;
 use super::uring::Uring;
 
 /// What operations run on.
 #[derive(Debug)]
-#[cfg_attr(
-    feature = "sim",
-    allow(
-        clippy::large_enum_variant,
-        reason = "one per worker, and never moved again"
-    )
+#[allow(
+    clippy::large_enum_variant,
+    reason = "one per worker, and never moved again"
 )]
 pub(crate) enum Backend {
     Uring(Uring),
+    Threads(Threads),
     #[cfg(feature = "sim")]
     Sim(Sim),
 }
@@ -33,6 +32,7 @@ macro_rules! each {
     ($self:expr, $backend:ident => $call:expr) => {
         match $self {
             Backend::Uring($backend) => $call,
+            Backend::Threads($backend) => $call,
             #[cfg(feature = "sim")]
             Backend::Sim($backend) => $call,
         }
@@ -41,12 +41,19 @@ macro_rules! each {
 
 impl Backend {
     pub(super) fn new(config: &Config) -> Result<Self, SetupError> {
-        match config.backend {
-            BackendChoice::Auto | BackendChoice::Uring => {
-                Ring::open(config).map(Uring::new).map(Self::Uring)
-            }
+        let threads = |reason| Threads::new(reason, config).map(Self::Threads);
+        match config.backend.or_environment()? {
+            (BackendChoice::Auto, _) => match Ring::open(config) {
+                Ok(ring) => Ok(Self::Uring(Uring::new(ring))),
+                Err(error) => match ThreadsReason::of_setup(&error) {
+                    Some(reason) => threads(reason),
+                    None => Err(error),
+                },
+            },
+            (BackendChoice::Uring, _) => Ring::open(config).map(Uring::new).map(Self::Uring),
+            (BackendChoice::Threads, reason) => threads(reason),
             #[cfg(feature = "sim")]
-            BackendChoice::Sim(sim) => Ok(Self::Sim(Sim::new(sim, config))),
+            (BackendChoice::Sim(sim), _) => Ok(Self::Sim(Sim::new(sim, config))),
         }
     }
 
@@ -54,6 +61,7 @@ impl Backend {
     pub(crate) fn rung(&self) -> Option<Rung> {
         match self {
             Self::Uring(uring) => Some(uring.ring().rung()),
+            Self::Threads(_) => None,
             #[cfg(feature = "sim")]
             Self::Sim(_) => None,
         }
@@ -63,9 +71,38 @@ impl Backend {
     pub(crate) fn ring(&self) -> Option<&Ring> {
         match self {
             Self::Uring(uring) => Some(uring.ring()),
+            Self::Threads(_) => None,
             #[cfg(feature = "sim")]
             Self::Sim(_) => None,
         }
+    }
+
+    /// Returns why there are threads instead of a ring, where there are.
+    pub(crate) fn threads_reason(&self) -> Option<&ThreadsReason> {
+        match self {
+            Self::Threads(threads) => Some(threads.reason()),
+            _ => None,
+        }
+    }
+
+    /// Returns the threads, where there are some.
+    pub(super) fn threads(&mut self) -> Option<&mut Threads> {
+        match self {
+            Self::Threads(threads) => Some(threads),
+            _ => None,
+        }
+    }
+
+    /// Says whether only an enter can tell if something is ready.
+    #[inline]
+    pub(super) fn wants_look(&self) -> bool {
+        matches!(self, Self::Threads(threads) if threads.wants_look())
+    }
+
+    /// Returns a descriptor of the backend's own that is readable when a turn has something to do,
+    /// where it has one.
+    pub(crate) fn watch(&mut self) -> Option<io::Result<OwnedFd>> {
+        self.threads().map(Threads::watch)
     }
 
     pub(super) fn cq_entries(&self) -> u32 {

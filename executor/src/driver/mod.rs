@@ -32,6 +32,7 @@ mod registered;
 #[cfg(feature = "sim")]
 mod sim;
 mod submit;
+mod threads;
 mod uring;
 
 use lane::Lane;
@@ -126,6 +127,10 @@ impl Driver {
         self.backend.as_ref()
     }
 
+    pub(crate) fn backend_mut(&mut self) -> Option<&mut Backend> {
+        self.backend.as_mut()
+    }
+
     pub(crate) fn counters(&self) -> Counters {
         self.counters
     }
@@ -152,6 +157,7 @@ impl Driver {
             || self.lanes.iter().any(|lane| lane.waiting() > 0)
             || !self.cancels.is_empty()
             || backend.queued() > 0
+            || backend.wants_look()
     }
 
     /// Says whether an enter has something to submit now.
@@ -174,6 +180,18 @@ impl Driver {
                 ready: false,
                 deferred: false,
             },
+        }
+    }
+
+    /// As [`pending`](Self::pending), for a worker that does not come to wait: where only an
+    /// enter can tell, it may have something.
+    #[inline]
+    pub(crate) fn pending_or_unseen(&mut self) -> Pending {
+        let pending = self.pending();
+        let unseen = self.backend.as_ref().is_some_and(Backend::wants_look);
+        Pending {
+            deferred: pending.deferred || unseen,
+            ..pending
         }
     }
 

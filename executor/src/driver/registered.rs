@@ -45,13 +45,17 @@ impl Driver {
             None if self.groups_next < u16::MAX => self.groups_next,
             None => return Err(io::Error::other("a worker has at most 65535 buffer rings")),
         };
-        let ring = self
-            .backend
-            .as_ref()
-            .and_then(super::Backend::ring)
-            .ok_or_else(|| io::Error::from(io::ErrorKind::Unsupported))?;
-        // SAFETY: the caller promises to keep the memory mapped.
-        unsafe { ring.register_buf_ring(memory, group) }?;
+        let unsupported = || io::Error::from(io::ErrorKind::Unsupported);
+        let backend = self.backend.as_mut().ok_or_else(unsupported)?;
+        if let Some(threads) = backend.threads() {
+            // SAFETY: the caller promises to keep the memory mapped; no ring knows it, and it is
+            // registered once.
+            threads.add_group(group, unsafe { memory.consumer() });
+        } else {
+            let ring = backend.ring().ok_or_else(unsupported)?;
+            // SAFETY: the caller promises to keep the memory mapped.
+            unsafe { ring.register_buf_ring(memory, group) }?;
+        }
         if self.groups_free.pop().is_none() {
             self.groups_next += 1;
         }
@@ -60,16 +64,24 @@ impl Driver {
 
     /// Takes a buffer group back from the kernel.
     pub(crate) fn unregister_group(&mut self, group: u16) {
-        if let Some(ring) = self.backend.as_ref().and_then(super::Backend::ring) {
+        let Some(backend) = &mut self.backend else {
+            return;
+        };
+        if let Some(threads) = backend.threads() {
+            threads.remove_group(group);
+        } else if let Some(ring) = backend.ring() {
             // It fails only for a group that is not registered.
             let _ = ring.unregister_buf_ring(group);
-            self.groups_free.push(group);
         }
+        self.groups_free.push(group);
     }
 
-    /// Lets the kernel's helper threads run on `cores`. Refused (before Linux 5.14), they share
+    /// Lets the kernel's helper threads, or the backend's own, run on `cores`. Refused (before Linux 5.14), they share
     /// the worker's own core, which costs speed but nothing else.
-    pub(crate) fn place_helpers(&self, cores: &[usize]) {
+    pub(crate) fn place_helpers(&mut self, cores: &[usize]) {
+        if let Some(threads) = self.backend.as_mut().and_then(super::Backend::threads) {
+            threads.place_helpers(cores);
+        }
         let ring = self.backend.as_ref().and_then(super::Backend::ring);
         if let (Some(ring), Some(set)) = (ring, crate::sys::affinity::cpu_set(cores)) {
             let _ = ring.place_helpers(&set);

@@ -242,7 +242,7 @@ impl Seed {
         core.index.set(self.index);
         core.set_blocking(Arc::clone(&self.blocking));
         if self.core.is_some() {
-            core.driver.borrow().place_helpers(&self.helpers);
+            core.driver.borrow_mut().place_helpers(&self.helpers);
         }
         Ok(worker)
     }
@@ -294,7 +294,7 @@ impl Executor {
     #[must_use]
     #[track_caller]
     pub fn backend(&self, worker: usize) -> Option<Backend> {
-        self.worker(worker).backend
+        self.worker(worker).backend.clone()
     }
 
     /// Returns a handle that spawns onto a worker, from any thread.

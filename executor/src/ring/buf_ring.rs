@@ -109,6 +109,66 @@ impl BufRingMemory {
     fn base(&self) -> *mut u8 {
         self.memory.as_ptr()
     }
+
+    /// Makes the side that takes buffers, for a backend that does what the kernel does with them.
+    ///
+    /// # Safety
+    ///
+    /// - The memory stays mapped as long as the consumer is used.
+    /// - There is one consumer, and the memory is not registered with a ring.
+    pub(crate) unsafe fn consumer(&self) -> Consumer {
+        Consumer {
+            base: self.base().cast(),
+            entries: self.entries,
+            head: 0,
+        }
+    }
+}
+
+/// The side of a ring of provided buffers that takes them, where that is not the kernel's.
+#[derive(Debug)]
+pub(crate) struct Consumer {
+    base: *mut BufRingEntry,
+    entries: u16,
+    /// The next entry to take; wraps.
+    head: u16,
+}
+
+/// A buffer that was provided.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Provided {
+    pub(crate) id: u16,
+    pub(crate) ptr: *mut u8,
+    pub(crate) len: u32,
+}
+
+impl Consumer {
+    /// Returns the foremost buffer, which stays where it is until it is taken.
+    pub(crate) fn peek(&self) -> Option<Provided> {
+        // SAFETY: `base` is the start of the entries, where the tail lives.
+        let tail = unsafe { BufRingEntry::tail(self.base) };
+        // SAFETY: the tail is an aligned u16 inside of the mapping, which is still mapped.
+        let tail = unsafe { AtomicU16::from_ptr(tail.cast_mut()) };
+        if tail.load(Ordering::Acquire) == self.head {
+            return None;
+        }
+        let index = usize::from(self.head & (self.entries - 1));
+        // SAFETY: the index is masked to the entries, which lie at the head of the mapping.
+        let entry = unsafe { self.base.add(index) };
+        // SAFETY: the entry was written before the tail was published, and is not written again
+        // before its buffer was taken.
+        let entry = unsafe { &*entry };
+        Some(Provided {
+            id: entry.bid(),
+            ptr: entry.addr() as *mut u8,
+            len: entry.len(),
+        })
+    }
+
+    /// Takes the foremost buffer: it belongs to who is told of it.
+    pub(crate) fn take(&mut self) {
+        self.head = self.head.wrapping_add(1);
+    }
 }
 
 impl Ring {
@@ -152,6 +212,24 @@ mod tests {
         // SAFETY: entry 3 was written above: index 65,535 is masked to it. Nobody writes it now.
         let entry = unsafe { &*entry };
         assert_eq!((entry.bid(), entry.len()), (3, 64));
+    }
+
+    #[test]
+    fn buffers_are_taken_in_the_order_they_were_provided() {
+        let ring = BufRingMemory::new(4, 64).unwrap();
+        // SAFETY: the memory outlives the consumer, the only one, and no ring knows it.
+        let mut consumer = unsafe { ring.consumer() };
+        for id in [0, 1, 2, 3] {
+            let buffer = consumer.peek().unwrap();
+            assert_eq!((buffer.id, buffer.len), (id, 64));
+            assert_eq!(buffer.ptr, ring.buffer(id));
+            consumer.take();
+        }
+        assert!(consumer.peek().is_none());
+        ring.provide(2);
+        assert_eq!(consumer.peek().unwrap().id, 2);
+        consumer.take();
+        assert!(consumer.peek().is_none());
     }
 
     #[test]

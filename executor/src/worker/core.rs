@@ -2,7 +2,7 @@
 
 use std::cell::{Cell, OnceCell, RefCell};
 use std::io;
-use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::Waker;
@@ -13,7 +13,7 @@ use super::stats::{Meter, Published};
 use crate::blocking::BlockingPool;
 use crate::buf::pool::PoolCore;
 use crate::config::Config;
-use crate::driver::{Delivery, Driver, DriverRef, Multishot, Op};
+use crate::driver::{Backend, Delivery, Driver, DriverRef, Multishot, Op};
 use crate::error::SetupError;
 use crate::op::Kind;
 use crate::sys::EventFd;
@@ -40,6 +40,8 @@ pub(crate) struct Core {
     blocking: OnceCell<Arc<BlockingPool>>,
     /// Signalled by the kernel when completions are due; made on first use.
     event: OnceCell<EventFd>,
+    /// The backend's own descriptor, where it has one to wait by instead.
+    watched: OnceCell<OwnedFd>,
     /// The worker's number in its executor.
     pub(crate) index: Cell<usize>,
     pub(super) closed: Cell<bool>,
@@ -70,6 +72,7 @@ impl Core {
             pool: OnceCell::new(),
             blocking: OnceCell::new(),
             event: OnceCell::new(),
+            watched: OnceCell::new(),
             index: Cell::new(0),
             closed: Cell::new(false),
         }))
@@ -130,14 +133,26 @@ impl Core {
         self.pool.get()
     }
 
-    /// Returns the eventfd that becomes readable when a turn has something to do.
+    /// Returns the descriptor that becomes readable when a turn has something to do.
     ///
     /// # Errors
     ///
-    /// When the eventfd cannot be made, or registered with the ring.
+    /// When the descriptor cannot be made, or registered with the ring.
     pub(crate) fn event_fd(&self) -> io::Result<BorrowedFd<'_>> {
         if let Some(event) = self.event.get() {
             return Ok(event.as_fd());
+        }
+        if let Some(watched) = self.watched.get() {
+            return Ok(watched.as_fd());
+        }
+        let watched = self
+            .driver
+            .borrow_mut()
+            .backend_mut()
+            .and_then(Backend::watch);
+        if let Some(watched) = watched {
+            let watched = watched?;
+            return Ok(self.watched.get_or_init(|| watched).as_fd());
         }
         let make = || EventFd::new().map(EventFd::into_fd);
         let event = EventFd::from(self.local.block().event_fd(make)?.try_clone_to_owned()?);

@@ -53,9 +53,8 @@ impl Core {
         }
         self.local.unpark();
         loop {
-            let pending = self.driver.borrow_mut().pending();
-            if pending.ready || pending.deferred {
-                self.submit_and_reap();
+            let pending = self.driver.borrow_mut().pending_or_unseen();
+            if (pending.ready || pending.deferred) && self.submit_and_reap() > 0 {
                 return true;
             }
             if self.local.take_remote() > 0 || !self.local.is_empty() || interrupted() {

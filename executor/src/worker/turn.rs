@@ -144,7 +144,7 @@ impl Core {
             }
             polls += 1;
             polls_since_enter += 1;
-            let pending = self.driver.borrow_mut().pending();
+            let pending = self.driver.borrow_mut().pending_or_unseen();
             let config = &self.config;
             let elapsed = || enter_start.elapsed();
             match look(
@@ -198,7 +198,7 @@ impl Core {
     pub(super) fn enter(&self, wait: Wait) {
         let entered = self.driver.borrow_mut().enter(wait);
         if let Err(error) = entered {
-            panic!("io_uring_enter failed beyond repair: {error}");
+            panic!("entering the backend failed beyond repair: {error}");
         }
     }
 

@@ -8,7 +8,7 @@ use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use corelane::net::TcpStream;
-use corelane::{Config, TurnBudget, Worker};
+use corelane::{Backend, Config, TurnBudget, Worker};
 
 /// How long anything may take before it counts as hung, on a busy machine.
 pub(crate) const HUNG: Duration = Duration::from_secs(60);
@@ -16,6 +16,17 @@ pub(crate) const HUNG: Duration = Duration::from_secs(60);
 /// Makes a worker with default limits.
 pub(crate) fn worker() -> Worker {
     Worker::new(Config::new()).unwrap()
+}
+
+/// Says whether workers run on a ring here; where not, says that `test`, which is about rings
+/// alone, is skipped.
+pub(crate) fn on_ring(test: &str) -> bool {
+    let backend = worker().backend().unwrap();
+    let on_ring = matches!(backend, Backend::Uring(_));
+    if !on_ring {
+        println!("SKIP: {test}: it is about io_uring alone, and this is {backend}");
+    }
+    on_ring
 }
 
 /// Drives `future` on a worker of its own, and fails when it hangs.
@@ -126,11 +137,20 @@ pub(crate) fn open_fds() -> usize {
 /// Runs one test of the calling binary in a process of its own, with `CORELANE_TEST_CHILD` set,
 /// and returns how it ended and what it wrote to standard error.
 pub(crate) fn child(test: &str) -> (std::process::ExitStatus, String) {
-    let output = std::process::Command::new(std::env::current_exe().unwrap())
+    child_with(test, |_| {})
+}
+
+/// As [`child`], after `prepare` has had its way with the environment.
+pub(crate) fn child_with(
+    test: &str,
+    prepare: impl FnOnce(&mut std::process::Command),
+) -> (std::process::ExitStatus, String) {
+    let mut command = std::process::Command::new(std::env::current_exe().unwrap());
+    command
         .args(["--exact", test, "--nocapture", "--test-threads=1"])
-        .env("CORELANE_TEST_CHILD", "1")
-        .output()
-        .unwrap();
+        .env("CORELANE_TEST_CHILD", "1");
+    prepare(&mut command);
+    let output = command.output().unwrap();
     let stdout = String::from_utf8_lossy(&output.stdout);
     assert!(
         stdout.contains("running 1 test"),

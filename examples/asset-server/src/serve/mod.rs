@@ -66,6 +66,8 @@ struct Site {
     in_flight: Arc<Limit>,
     listings: Arc<Limit>,
     metrics: Vec<WorkerMetrics>,
+    /// What each worker runs on.
+    backends: Vec<corelane::Backend>,
     /// Set when all workers have started.
     spawners: OnceLock<Vec<RemoteSpawner>>,
     /// By worker; set at the same time.
@@ -108,7 +110,7 @@ impl Server {
         check_free(args.listen).map_err(|error| cannot_listen(args.listen, &error))?;
         let executor = start_executor(args)?;
         let (args, lowered) = fit_descriptors(args, executor.workers(), &opened.mounts)?;
-        let site = Arc::new(Site::new(args.clone(), opened, executor.workers()));
+        let site = Arc::new(Site::new(args.clone(), opened, backends(&executor)));
         let mut server = Self {
             executor,
             addr: args.listen,
@@ -156,6 +158,16 @@ impl Server {
         let told = answer.map_err(|_| "a worker ended while it started".to_owned())??;
         self.addr = told.addr;
         Ok(told.queue)
+    }
+
+    /// Says how many workers there are and what they run on: one line for people.
+    pub fn backend(&self) -> String {
+        let mut backends = backends(&self.executor);
+        let workers = backends.len();
+        backends.dedup();
+        let names: Vec<String> = backends.iter().map(ToString::to_string).collect();
+        let noun = if workers == 1 { "worker" } else { "workers" };
+        format!("{workers} {noun} on {}", names.join(", "))
     }
 
     /// Returns the address that is listened on.
@@ -222,12 +234,14 @@ impl Server {
 }
 
 impl Site {
-    fn new(args: Args, opened: Opened, workers: usize) -> Self {
+    fn new(args: Args, opened: Opened, backends: Vec<corelane::Backend>) -> Self {
+        let workers = backends.len();
         Self {
             connections: Limit::new(args.connections_max, workers, 0),
             in_flight: Limit::new(args.in_flight_bytes_max.get(), workers, BYTES_BATCH),
             listings: Limit::new(LISTINGS_MAX, workers, 0),
             metrics: (0..workers).map(|_| WorkerMetrics::default()).collect(),
+            backends,
             spawners: OnceLock::new(),
             queues: OnceLock::new(),
             args,
@@ -279,11 +293,19 @@ fn cannot_listen(addr: SocketAddr, error: &io::Error) -> String {
     format!("cannot listen on {addr}: {error}")
 }
 
+/// Returns what each worker runs on.
+fn backends(executor: &Executor) -> Vec<corelane::Backend> {
+    (0..executor.workers())
+        .filter_map(|worker| executor.backend(worker))
+        .collect()
+}
+
 fn start_executor(args: &Args) -> Result<Executor, String> {
     let cq_entries = u32::try_from((args.connections_max + SPARE_OPS).next_power_of_two());
     let backend = match args.backend {
         Backend::Auto => BackendChoice::Auto,
         Backend::Uring => BackendChoice::Uring,
+        Backend::Threads => BackendChoice::Threads,
     };
     let config = Config::new()
         .cq_entries(cq_entries.expect("the limit on connections is below 2^16"))

@@ -107,7 +107,9 @@ pub(super) async fn metrics(worker: &Rc<Worker>) -> Result<Found<'static>, Failu
             value: site.in_flight.in_use(),
         },
     ];
-    let mut text = metrics::prometheus_text(&site.metrics, &executor_series(worker).await, &gauges);
+    let series = executor_series(worker).await;
+    let mut text = metrics::prometheus_text(&site.metrics, &series, &gauges);
+    metrics::backends(&mut text, &site.backends);
     text.push_str(&queue_metrics::prometheus_text(&queue_stats(worker).await));
     held(worker, metrics::CONTENT_TYPE, text, NO_STORE).await
 }
@@ -134,7 +136,7 @@ async fn executor_series(worker: &Rc<Worker>) -> Vec<WorkerSeries> {
         (
             "executor_enters_total",
             "counter",
-            "Calls of io_uring_enter.",
+            "Submissions to the backend, and waits for it.",
             |s| s.enters,
         ),
         (

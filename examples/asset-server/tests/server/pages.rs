@@ -57,6 +57,7 @@ fn health_and_metrics_are_for_the_moment_only() {
             >= 3
     );
     assert!(site.metric("executor_completions_total{") > 0);
+    assert_eq!(site.metric("executor_backend_info{worker=\"0\","), 1);
     assert_eq!(site.metric("requests_in_flight{"), 1, "this one");
 }
 

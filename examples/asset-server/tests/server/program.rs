@@ -84,6 +84,42 @@ fn signals_end_it_with_zero_after_what_is_being_sent() {
     }
 }
 
+#[test]
+fn it_serves_on_threads_and_says_so() {
+    let folder = tempfile::tempdir().unwrap();
+    let body = noise(3 << 20);
+    fs::write(folder.path().join("x"), &body).unwrap();
+    let mut child = Command::new(PROGRAM)
+        .args([
+            "--listen",
+            "127.0.0.1:0",
+            "--workers",
+            "1",
+            "--backend",
+            "threads",
+        ])
+        .arg(folder.path())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let listening = lines.next().unwrap().unwrap();
+    let addr = listening.strip_prefix("listening on http://").unwrap();
+    let addr = addr.parse().unwrap();
+    let mut running = Running { child, addr };
+    assert_eq!(
+        lines.next().unwrap().unwrap(),
+        "1 worker on threads and epoll (as configured)"
+    );
+    let mut client = Client::connect(addr);
+    assert!(client.get("/a/x").body == body);
+    let metrics = client.get("/metrics").body;
+    let info = "executor_backend_info{worker=\"0\",backend=\"threads\",";
+    assert!(String::from_utf8(metrics).unwrap().contains(info));
+    running.signal("TERM");
+    assert_eq!(running.exit_code(), Some(0));
+}
+
 /// Without the limit being fitted, the clients past the last descriptor would wait for ever.
 #[test]
 fn few_descriptors_lower_the_limit_on_connections_and_more_are_refused() {
@@ -267,5 +303,6 @@ fn without_roots_it_serves_the_demo_pack() {
     assert_eq!(running.exit_code(), Some(0));
     let mut rest = String::new();
     stdout.read_to_string(&mut rest).unwrap();
-    assert_eq!(rest, "");
+    assert_eq!(rest.lines().count(), 1, "what it runs on: {rest}");
+    assert!(rest.contains(" on "), "{rest}");
 }
