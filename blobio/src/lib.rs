@@ -55,6 +55,6 @@ pub use traits::{
 };
 
 /// The examples of the guide.
-#[cfg(all(doctest, feature = "executor"))]
+#[cfg(all(doctest, feature = "executor", feature = "pack"))]
 #[doc = include_str!("../../docs/guide.md")]
 mod guide {}

@@ -1,13 +1,16 @@
 #!/usr/bin/env python3
 """Serves real game data and compares every byte that comes back.
 
-    real_input.py --server-bin target/release/asset-server CACHE_FOLDER
+    real_input.py --server-bin target/release/asset-server --pack-bin target/release/pack CACHE_FOLDER
 
 Downloads Debian packages of game data by name (apt-get download, once), unpacks them, mounts
 their archives and folders, and fetches every archive entry and every regular file: whole, by
 random ranges, by HEAD and conditionally, over several connections that stay open. What must come
 back is computed from Python's zipfile and from the files themselves, with later mounts shadowing
 earlier ones. Links that leave their root must answer 404.
+
+Then makes a pack of each of the archives and folders, checks it, mounts the packs, and fetches
+every entry again, by path and by the hash of its content.
 
 Needs python3, apt-get and dpkg-deb; exits with 1 at any difference.
 """
@@ -36,6 +39,9 @@ PACKAGES = [
     ("openarena-data", ["usr/share/games/openarena/baseoa/*.pk3",
                         "usr/share/games/openarena/missionpack/*.pk3"]),
 ]
+# How the packs are made, in turn: quickly, as this is about their bytes.
+PACK_OPTIONS = [["--codec", "lz4"], ["--codec", "zstd", "--level", "1"],
+                ["--codec", "none", "--align", "4K"], ["--codec", "lz4", "--block-len", "256K"]]
 LINKS_MAX = 40
 FAILURES_SHOWN = 20
 START_TIMEOUT_S = 60
@@ -151,6 +157,12 @@ class Folder:
         path = os.path.join(self.root, *done)
         return ("file", path) if stat.S_ISREG(os.lstat(path).st_mode) else None
 
+    def packed(self, name):
+        """What a pack of the folder has under a name: links count by where they end."""
+        root, path = (os.path.realpath(p) for p in (self.root, os.path.join(self.root, name)))
+        is_below = path.startswith(root + b"/")
+        return ("file", path) if is_below and os.path.isfile(path) else None
+
 
 class Archive:
     def __init__(self, path):
@@ -169,6 +181,49 @@ class Archive:
     def lookup(self, name):
         info = self.infos.get(name)
         return ("entry", self.path, info) if info else None
+
+    packed = lookup
+
+
+class Pack:
+    """A pack made of another mount: what of that can be an entry."""
+
+    def __init__(self, mount):
+        found = ((name, mount.packed(name)) for name in mount.names() if is_entry(name))
+        self.files = {name: what for name, what in found if what}
+
+    def names(self):
+        return iter(self.files)
+
+    def lookup(self, name):
+        return self.files.get(name)
+
+
+def is_entry(name):
+    try:
+        name.decode("utf-8")
+    except UnicodeDecodeError:
+        return False
+    return is_plain(name) and len(name) <= 1024
+
+
+def make_packs(program, roots, mounts, work):
+    """Makes a pack of each root; returns their paths and what must be in them."""
+    paths, packs = [], []
+    for number, (root, mount) in enumerate(zip(roots, mounts)):
+        path = os.path.join(work, f"{number}.clpk")
+        options = PACK_OPTIONS[number % len(PACK_OPTIONS)]
+        subprocess.run([program, "build", "--quiet", "--skip", *options, "-o", path, root],
+                       check=True, stderr=subprocess.DEVNULL)
+        subprocess.run([program, "verify", "--quiet", path], check=True)
+        listed = subprocess.run([program, "ls", "--null", path], check=True, capture_output=True)
+        pack = Pack(mount)
+        wrong = set(listed.stdout.split(b"\0")[:-1]) ^ pack.files.keys()
+        if wrong:
+            sys.exit(f"{root}: listed and not there, or the reverse: {sorted(wrong)[:5]}")
+        paths.append(path)
+        packs.append(pack)
+    return paths, packs
 
 
 class Contents:
@@ -201,8 +256,10 @@ def expectations(mounts, probes):
 class Client:
     """One connection; fails what differs, and counts what it did."""
 
-    def __init__(self, address, seed, ranges):
-        self.address, self.ranges = address, ranges
+    def __init__(self, address, seed, ranges, has_hashes):
+        self.address, self.has_hashes = address, has_hashes
+        # Asked for twice, by path and by hash, every file has enough of them with one.
+        self.ranges = 1 if has_hashes else ranges
         self.random = random.Random(seed)
         self.contents = Contents()
         self.totals = dict.fromkeys(
@@ -217,9 +274,8 @@ class Client:
             self.connection.connect()
             self.totals["connects"] += 1
         self.connection.auto_open = 0
-        url = "/a/" + urllib.parse.quote(name, safe="/")
         try:
-            self.connection.request(method, url, headers=headers or {})
+            self.connection.request(method, name, headers=headers or {})
             response = self.connection.getresponse()
             body = response.read()
         except (OSError, http.client.HTTPException):
@@ -239,12 +295,21 @@ class Client:
             self.failures.append(f"{os.fsdecode(name)!a}: {type(error).__name__}: {error}")
 
     def check_one(self, name, found):
+        url = "/a/" + urllib.parse.quote(name, safe="/")
         if found is None:
-            response, _ = self.request("GET", name)
+            response, _ = self.request("GET", url)
             expect("status of what is not there", response.status, 404)
             self.totals["missing"] += 1
             return
         content = self.contents.read(found)
+        etag = self.check_content(url, content)
+        if self.has_hashes:
+            assert re.fullmatch(r'"[0-9a-f]{64}"', etag), f"ETag {etag}"
+            expect("ETag by hash", self.check_content("/cas/" + etag.strip('"'), content), etag)
+        self.totals["files" if found[0] == "file" else "entries"] += 1
+
+    def check_content(self, name, content):
+        """Checks what is under a path; returns its entity tag."""
         response, body = self.request("GET", name)
         expect("status", response.status, 200)
         expect_bytes("body", body, content)
@@ -254,7 +319,7 @@ class Client:
         assert etag and re.fullmatch(r'"[^"]+"', etag), f"ETag {etag}"
         self.check_head(name, content, etag)
         self.check_ranges(name, content, etag)
-        self.totals["files" if found[0] == "file" else "entries"] += 1
+        return etag
 
     def check_head(self, name, content, etag):
         response, body = self.request("HEAD", name)
@@ -319,12 +384,12 @@ def expect_bytes(what, got, wanted):
         raise AssertionError(f"{what}: {len(got)} bytes for {len(wanted)}, differing at {at}")
 
 
-def fetch_all(address, work, arguments):
+def fetch_all(address, work, arguments, has_hashes=False):
     """Shares the work out to the connections; returns the clients."""
     jobs = queue.SimpleQueue()
     for job in work:
         jobs.put(job)
-    clients = [Client(address, f"{arguments.seed}-{index}", arguments.ranges)
+    clients = [Client(address, f"{arguments.seed}-{index}", arguments.ranges, has_hashes)
                for index in range(arguments.connections)]
 
     def run(client):
@@ -375,6 +440,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("cache", help="folder for the packages; kept between runs")
     parser.add_argument("--server-bin", required=True)
+    parser.add_argument("--pack-bin", help="makes packs; without it only folders and archives")
     parser.add_argument("--server-arg", action="append", default=[], help="passed on, repeatable")
     parser.add_argument("--seed", default="1")
     parser.add_argument("--connections", type=int, default=8)
@@ -389,14 +455,25 @@ def main():
         links, probes = make_links_root(work, shadowed)
         roots.append(links)
         mounts = [Folder(r) if os.path.isdir(r) else Archive(r) for r in roots]
-        jobs = list(expectations(mounts, probes))
-        command = [arguments.server_bin, "--listen", "127.0.0.1:0", *arguments.server_arg, *roots]
-        server = Server(command)
-        try:
-            clients = fetch_all(server.address, jobs, arguments)
-        finally:
-            code = server.stop()
-    sys.exit(report(roots, jobs, clients, code))
+        code = serve_and_compare(roots, mounts, probes, arguments)
+        if arguments.pack_bin:
+            packs, contents = make_packs(arguments.pack_bin, roots, mounts, work)
+            # Nothing but their own names, and some that are not there.
+            probes = [b"no-such-file", b"folder"]
+            code |= serve_and_compare(packs, contents, probes, arguments, has_hashes=True)
+    sys.exit(code)
+
+
+def serve_and_compare(roots, mounts, probes, arguments, has_hashes=False):
+    """Serves these roots and fetches all that is in them; returns the exit code."""
+    jobs = list(expectations(mounts, probes))
+    command = [arguments.server_bin, "--listen", "127.0.0.1:0", *arguments.server_arg, *roots]
+    server = Server(command)
+    try:
+        clients = fetch_all(server.address, jobs, arguments, has_hashes)
+    finally:
+        code = server.stop()
+    return report(roots, jobs, clients, code)
 
 
 def report(roots, jobs, clients, code):

@@ -17,7 +17,11 @@ const CONNECTIONS_MAX: u64 = 60_000;
 /// What the program exits with when it cannot start.
 pub const EXIT_CANNOT_START: u8 = 2;
 
-/// Serves game assets from folders and zip/pk3 archives over HTTP/1.1.
+/// Serves game assets from folders, zip/pk3 archives and packs over HTTP/1.1.
+///
+/// What the roots hold is under /a/ by path; what packs hold is also under /cas/ by the BLAKE3 hash
+/// of its content, for caches to keep for ever. Packs are trusted to hold what their hashes say:
+/// `pack verify` checks it.
 #[derive(Debug, Clone, PartialEq, Eq, Parser)]
 #[command(name = "asset-server", version)]
 pub struct Args {
@@ -42,7 +46,8 @@ pub struct Args {
 
     /// Most bytes of answers in memory at a time, over all workers: unpacked entries, kept or being
     /// sent, pages, and what is gathered before it is sent. Not in it: what each connection
-    /// receives into, listings while they are made, catalogues of archives, and the kernel's buffers
+    /// receives into, what entries are unpacked from, listings while they are made, catalogues of
+    /// archives, and the kernel's buffers
     #[arg(long, value_name = "BYTES", default_value = "268435456")]
     pub in_flight_bytes_max: NonZeroU64,
 
@@ -67,7 +72,7 @@ pub struct Args {
           value_parser = clap::value_parser!(u32).range(0..=3600))]
     pub drain_timeout: u32,
 
-    /// Folders and zip/pk3 archives to serve; later ones shadow earlier ones. Without any, a demo
+    /// Folders, zip/pk3 archives and packs to serve; later ones shadow earlier ones. Without any, a demo
     /// pack is made and served
     #[arg(value_name = "ROOT")]
     pub roots: Vec<PathBuf>,

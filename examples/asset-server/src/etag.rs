@@ -1,8 +1,12 @@
 //! Strong entity tags.
 
-/// A strong entity tag: 128 bits in hexadecimal, with its quotes.
+/// A strong entity tag in hexadecimal, with its quotes: 128 bits, or the 256 of a content's hash.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct ETag([u8; Self::LEN]);
+pub struct ETag {
+    /// What is behind `len` is zero.
+    bytes: [u8; Self::LEN_MAX],
+    len: u8,
+}
 
 /// What tells one state of a file from another without reading it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,6 +46,12 @@ enum Kind {
 
 impl ETag {
     const LEN: usize = 34;
+    const LEN_MAX: usize = 66;
+
+    /// Makes the tag that is the hash of the content itself. It is as long as no other is.
+    pub fn of_hash(hash: &[u8; 32]) -> Self {
+        Self::quoted(blake3::Hash::from_bytes(*hash).to_hex().as_bytes())
+    }
 
     /// Makes the tag of bytes at hand.
     pub fn of_content(content: &[u8]) -> Self {
@@ -68,7 +78,7 @@ impl ETag {
 
     /// Returns the tag as it stands in a field, with its quotes.
     pub fn as_bytes(&self) -> &[u8] {
-        &self.0
+        &self.bytes[..usize::from(self.len)]
     }
 
     fn begin(kind: Kind) -> blake3::Hasher {
@@ -78,10 +88,19 @@ impl ETag {
     }
 
     fn finish(hasher: &blake3::Hasher) -> Self {
-        let mut tag = [b'"'; Self::LEN];
-        tag[1..Self::LEN - 1]
-            .copy_from_slice(&hasher.finalize().to_hex().as_bytes()[..Self::LEN - 2]);
-        Self(tag)
+        Self::quoted(&hasher.finalize().to_hex().as_bytes()[..Self::LEN - 2])
+    }
+
+    fn quoted(digits: &[u8]) -> Self {
+        let mut bytes = [0; Self::LEN_MAX];
+        let len = digits.len() + 2;
+        bytes[0] = b'"';
+        bytes[1..len - 1].copy_from_slice(digits);
+        bytes[len - 1] = b'"';
+        Self {
+            bytes,
+            len: u8::try_from(len).expect("66 at most"),
+        }
     }
 }
 
@@ -140,6 +159,14 @@ mod tests {
         for (index, tag) in tags.iter().enumerate() {
             assert!(!tags[..index].contains(tag), "{index}");
         }
+    }
+
+    #[test]
+    fn the_tag_of_a_hash_is_the_hash() {
+        let hash = blake3::hash(b"x");
+        let tag = ETag::of_hash(hash.as_bytes());
+        assert_eq!(tag.as_bytes(), format!("\"{hash}\"").as_bytes());
+        assert_ne!(tag, ETag::of_hash(&[0; 32]));
     }
 
     #[test]

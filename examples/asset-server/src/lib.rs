@@ -16,5 +16,7 @@ pub mod mounts;
 pub mod page;
 pub mod path;
 pub mod plan;
+pub mod priority;
+pub mod queue_metrics;
 pub mod route;
 pub mod serve;

@@ -12,8 +12,8 @@ use corelane::Backend;
 use crate::http::status::Status;
 
 /// The upper bounds of the latency buckets are 2^14 ns (16 us) and its doubles up to 2^34 (17 s).
-const BUCKET_LOG_MIN: u32 = 14;
-const BUCKETS: usize = 21;
+pub(crate) const BUCKET_LOG_MIN: u32 = 14;
+pub(crate) const BUCKETS: usize = 21;
 
 /// The media type of the text.
 pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
@@ -262,7 +262,7 @@ fn histogram(out: &mut String, worker: usize, histogram: &Histogram) {
 }
 
 /// Nanoseconds shown as seconds, without rounding.
-struct Seconds(u64);
+pub(crate) struct Seconds(pub(crate) u64);
 
 impl std::fmt::Display for Seconds {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -275,7 +275,7 @@ impl std::fmt::Display for Seconds {
     }
 }
 
-fn describe(out: &mut String, name: &str, kind: &str, help: &str) {
+pub(crate) fn describe(out: &mut String, name: &str, kind: &str, help: &str) {
     out.push_str("# HELP ");
     line(out, format_args!("{name} {help}"));
     out.push_str("# TYPE ");
@@ -283,7 +283,7 @@ fn describe(out: &mut String, name: &str, kind: &str, help: &str) {
 }
 
 /// Writes a line with the common prefix before it (after the comment's keyword, if there is one).
-fn line(out: &mut String, arguments: std::fmt::Arguments<'_>) {
+pub(crate) fn line(out: &mut String, arguments: std::fmt::Arguments<'_>) {
     writeln!(out, "asset_server_{arguments}").expect("writing to memory cannot fail");
 }
 

@@ -13,6 +13,7 @@ use crate::http::request::{Head, Method};
 use crate::http::status::Status;
 use crate::path::RelPath;
 use crate::plan::{self, Body, Connection, Plan};
+use crate::priority;
 use crate::route::{Route, route};
 
 /// What becomes of the connection.
@@ -103,14 +104,17 @@ impl Answerer {
             let mut boundaries = worker.boundaries.borrow_mut();
             plan::respond(head, resource.as_ref(), now, &mut boundaries)
         };
+        let class = priority::class(head, plan.content_length.unwrap_or_default());
         match (plan.body, source) {
-            (Body::Range(_) | Body::Parts(_), Some(source)) => match source.open(worker).await {
-                Ok(content) => (plan, Some(content)),
-                Err(failure) => (failed(head, status_of(failure)), None),
-            },
+            (Body::Range(_) | Body::Parts(_), Some(source)) => {
+                match source.open(worker, &plan.body, class).await {
+                    Ok(content) => (plan, Some(content)),
+                    Err(failure) => (failed(head, status_of(failure)), None),
+                }
+            }
             // What GET could not give, HEAD does not promise.
             (Body::Nothing, Some(source)) if promises_body(head, &plan) => {
-                match source.open(worker).await {
+                match source.open(worker, &plan.body, class).await {
                     Ok(_) => (plan, None),
                     Err(failure) => (failed(head, status_of(failure)), None),
                 }
@@ -137,6 +141,7 @@ impl Answerer {
                 pages::folder(worker, &self.path, head.query).await
             }
             Route::Asset => lookup::find(worker, &self.path).await,
+            Route::Content(hash) => lookup::find_content(worker, &hash).await,
         };
         found.map_err(status_of)
     }

@@ -8,8 +8,9 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::rc::Rc;
 use std::sync::Arc;
 
+use super::catalogue::PackEntry;
 use super::lookup;
-use super::mounting::{FolderRoot, PackEntry};
+use super::mounting::FolderRoot;
 use super::source::Failure;
 use super::worker::Worker;
 use crate::mounts::{ArchiveIndex, Listing, Source};
@@ -78,7 +79,7 @@ fn list_entries(
     count_max: usize,
     listing: &mut Listing,
 ) -> bool {
-    index.list(folder, count_max, |entry| entry.entry.len(), listing)
+    index.list(folder, count_max, PackEntry::len, listing)
 }
 
 async fn list_folder(

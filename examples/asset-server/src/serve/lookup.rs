@@ -6,17 +6,22 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 use std::rc::Rc;
 
+use blobio::pack::chunked::ContentHash;
 use corelane::fs::{Dir, File, Metadata, OpenOptions};
 
+use super::catalogue::{Item, PackEntry};
 use super::inflate;
-use super::mounting::{PackEntry, PackRoot, seconds};
+use super::mounting::{PackRoot, seconds};
 use super::source::{Failure, Found, Source};
 use super::worker::Worker;
 use crate::etag::{ETag, FileIdentity};
 use crate::mime;
-use crate::mounts::Candidate;
+use crate::mounts::{self, Candidate};
 use crate::path::RelPath;
 use crate::plan::{Ranges, Resource};
+
+/// What is found by its hash is never another content: caches may keep it for ever.
+const FOR_EVER: Option<&str> = Some("public, max-age=31536000, immutable");
 
 /// How often a path is resolved anew because something was renamed meanwhile.
 const RESOLVE_TRIES: usize = 8;
@@ -39,14 +44,36 @@ pub(super) async fn find<'s>(
             }
             Candidate::Entry(pack, entry) => {
                 // Asked before anything is answered: the entity tags are the catalogue's.
+                let content_type = mime::content_type(path.file_name());
                 return match pack.is_unchanged(worker).await {
-                    true => Ok(Some(entry_found(worker, pack, entry, path))),
+                    true => Ok(Some(entry_found(worker, pack, entry, content_type))),
                     false => Err(Failure::Overloaded),
                 };
             }
         }
     }
     Ok(None)
+}
+
+/// Finds the content of a hash, in any pack; `None` if there is none.
+pub(super) async fn find_content<'s>(
+    worker: &'s Rc<Worker>,
+    hash: &ContentHash,
+) -> Result<Option<Found<'s>>, Failure> {
+    let Some((mount, entry)) = worker.site.contents.get(hash) else {
+        return Ok(None);
+    };
+    let mounts::Source::Archive(pack, _) = &worker.site.mounts.as_slice()[*mount].source else {
+        return Ok(None);
+    };
+    if !pack.is_unchanged(worker).await {
+        return Err(Failure::Overloaded);
+    }
+    let mut found = entry_found(worker, pack, entry, "application/octet-stream");
+    found.resource.cache_control = FOR_EVER;
+    // When the pack was made says nothing of the content.
+    found.resource.last_modified = None;
+    Ok(Some(found))
 }
 
 /// Opens a file below a folder, whatever it is, without waiting for one (a pipe) and without
@@ -112,17 +139,16 @@ fn entry_found<'s>(
     worker: &Worker,
     pack: &'s PackRoot,
     entry: &'s PackEntry,
-    path: &RelPath,
+    content_type: &'static str,
 ) -> Found<'s> {
-    let ranges = if inflate::is_streamed(worker, &entry.entry) {
-        Ranges::One
-    } else {
-        Ranges::Many
+    let ranges = match &entry.item {
+        Item::Zipped(zipped) if inflate::is_streamed(worker, &zipped.entry) => Ranges::One,
+        Item::Zipped(_) | Item::Packed(_) => Ranges::Many,
     };
     Found {
         resource: Resource {
-            len: entry.entry.len(),
-            content_type: mime::content_type(path.file_name()),
+            len: entry.len(),
+            content_type,
             etag: Some(entry.etag),
             last_modified: pack.modified,
             ranges,

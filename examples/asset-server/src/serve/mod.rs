@@ -5,6 +5,8 @@
 //! which nobody changes once they are open.
 
 mod answer;
+mod blocks;
+mod catalogue;
 mod connection;
 mod descriptors;
 mod held;
@@ -13,8 +15,10 @@ mod listing;
 mod lookup;
 mod mounting;
 mod pages;
+mod queued;
 mod source;
 mod watchdog;
+mod whole;
 mod wire;
 mod worker;
 
@@ -26,6 +30,7 @@ use std::sync::{Arc, OnceLock};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use blobio::queue::RemoteQueue;
 use corelane::sync::oneshot;
 use corelane::{BackendChoice, Config, Executor, JoinHandle, Placement, RemoteSpawner};
 use futures_util::future::{self, Either};
@@ -34,7 +39,8 @@ use socket2::{Domain, Socket, Type};
 use crate::args::{Args, Backend};
 use crate::limits::Limit;
 use crate::metrics::WorkerMetrics;
-use mounting::SiteMounts;
+use catalogue::Contents;
+use mounting::{Opened, SiteMounts};
 use worker::Worker;
 
 /// Room in a worker's completion queue beside one completion for each connection: should all of
@@ -55,6 +61,7 @@ const LISTINGS_MAX: u64 = 8;
 struct Site {
     args: Args,
     mounts: SiteMounts,
+    contents: Contents,
     connections: Arc<Limit>,
     in_flight: Arc<Limit>,
     listings: Arc<Limit>,
@@ -63,6 +70,8 @@ struct Site {
     backends: Vec<corelane::Backend>,
     /// Set when all workers have started.
     spawners: OnceLock<Vec<RemoteSpawner>>,
+    /// By worker; set at the same time.
+    queues: OnceLock<Vec<RemoteQueue>>,
 }
 
 /// A running server.
@@ -97,11 +106,11 @@ impl Server {
     }
 
     fn try_start(args: &Args) -> Result<Self, String> {
-        let mounts = mounting::open(&args.roots)?;
+        let opened = mounting::open(&args.roots, args.workers)?;
         check_free(args.listen).map_err(|error| cannot_listen(args.listen, &error))?;
         let executor = start_executor(args)?;
-        let (args, lowered) = fit_descriptors(args, executor.workers(), &mounts)?;
-        let site = Arc::new(Site::new(args.clone(), mounts, backends(&executor)));
+        let (args, lowered) = fit_descriptors(args, executor.workers(), &opened.mounts)?;
+        let site = Arc::new(Site::new(args.clone(), opened, backends(&executor)));
         let mut server = Self {
             executor,
             addr: args.listen,
@@ -109,12 +118,14 @@ impl Server {
             stops: Vec::new(),
             workers: Vec::new(),
         };
+        let mut queues = Vec::new();
         for index in 0..server.executor.workers() {
-            server.start_worker(index, &site)?;
+            queues.push(server.start_worker(index, &site)?);
         }
         let spawners = (0..server.executor.workers()).map(|index| server.executor.spawner(index));
         // Nobody else sets it.
         let _ = site.spawners.set(spawners.collect());
+        let _ = site.queues.set(queues);
         if let Some(line) = lowered {
             // Nobody is left to tell if standard error is gone.
             let _ = writeln!(io::stderr(), "asset-server: {line}");
@@ -123,15 +134,15 @@ impl Server {
     }
 
     /// Starts one worker's share; the first one resolves port 0 for the others.
-    fn start_worker(&mut self, index: usize, site: &Arc<Site>) -> Result<(), String> {
+    fn start_worker(&mut self, index: usize, site: &Arc<Site>) -> Result<RemoteQueue, String> {
         let (ready, when_ready) = oneshot::channel();
         let (stop, when_stopped) = oneshot::channel();
         let (addr, site) = (self.addr, Arc::clone(site));
         let run = move || async move {
             match Worker::open(index, site, addr).await {
-                Ok((worker, listener, addr)) => {
+                Ok((worker, listener, told)) => {
                     // The starter waits for this message.
-                    let _ = ready.send(Ok(addr));
+                    let _ = ready.send(Ok(told));
                     worker.run(listener, when_stopped).await;
                 }
                 Err(line) => {
@@ -144,8 +155,9 @@ impl Server {
         self.workers.push(handle);
         self.stops.push(stop);
         let answer = self.executor.block_on(when_ready);
-        self.addr = answer.map_err(|_| "a worker ended while it started".to_owned())??;
-        Ok(())
+        let told = answer.map_err(|_| "a worker ended while it started".to_owned())??;
+        self.addr = told.addr;
+        Ok(told.queue)
     }
 
     /// Says how many workers there are and what they run on: one line for people.
@@ -222,7 +234,7 @@ impl Server {
 }
 
 impl Site {
-    fn new(args: Args, mounts: SiteMounts, backends: Vec<corelane::Backend>) -> Self {
+    fn new(args: Args, opened: Opened, backends: Vec<corelane::Backend>) -> Self {
         let workers = backends.len();
         Self {
             connections: Limit::new(args.connections_max, workers, 0),
@@ -231,8 +243,10 @@ impl Site {
             metrics: (0..workers).map(|_| WorkerMetrics::default()).collect(),
             backends,
             spawners: OnceLock::new(),
+            queues: OnceLock::new(),
             args,
-            mounts,
+            mounts: opened.mounts,
+            contents: opened.contents,
         }
     }
 }

@@ -3,23 +3,33 @@
 use std::cell::Cell;
 use std::fs::{self, File};
 use std::io;
+use std::num::NonZeroUsize;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
+use std::thread;
 use std::time::{Duration, Instant};
 
-use blobio::pack::zip::{Archive, Entry, Extent, Method};
-use blobio::{NativeFileAsyncBlobRandomReader, NativeFileBlobRandomReader};
+use blobio::NativeFileBlobRandomReader;
+use blobio::decode::{DecodePool, PoolConfig};
+use blobio::queue::BlobQueue;
 
+use super::catalogue::{self, Catalogue, Contents, PackEntry, WorkerPack};
+use super::queued::QueuedFile;
 use super::worker::Worker;
-use crate::etag::{ETag, EntryIdentity, FileIdentity};
+use crate::etag::FileIdentity;
 use crate::mounts::{ArchiveIndex, Mount, Mounts, Source};
 
 /// All mounts, with what is known of them without reading.
 pub(super) type SiteMounts = Mounts<FolderRoot, PackRoot, PackEntry>;
 
-/// An archive as a worker reads it, on its own ring.
-pub(super) type WorkerPack = Archive<NativeFileAsyncBlobRandomReader>;
+/// Most threads that decompress blocks of packs.
+const DECODE_THREADS_MAX: usize = 16;
+
+/// What is served, and what of it can be asked for by hash.
+pub(super) struct Opened {
+    pub(super) mounts: SiteMounts,
+    pub(super) contents: Contents,
+}
 
 /// How often each worker looks whether an archive is still the one it has the catalogue of.
 const CHECK_INTERVAL: Duration = Duration::from_secs(1);
@@ -39,13 +49,13 @@ pub(super) struct FolderRoot {
     pub(super) path: PathBuf,
 }
 
-/// An archive. Each worker has its file open under its number.
+/// A zip archive or a pack. Each worker has its file open under its number.
 #[derive(Debug)]
 pub(super) struct PackRoot {
     pub(super) index: usize,
     pub(super) path: PathBuf,
     /// Its catalogue, read once; each worker reads the rest by itself.
-    archive: Archive<NativeFileBlobRandomReader>,
+    catalogue: Catalogue,
     file: File,
     /// What it was when its catalogue was read.
     identity: FileIdentity,
@@ -55,10 +65,10 @@ pub(super) struct PackRoot {
 }
 
 impl PackRoot {
-    /// Gives the archive to the current worker.
-    pub(super) fn on_worker(&self) -> io::Result<WorkerPack> {
+    /// Gives the archive to the current worker, to be read through its queue.
+    pub(super) fn on_worker(&self, queue: &BlobQueue) -> io::Result<WorkerPack> {
         let file = corelane::fs::File::from_std(self.file.try_clone()?);
-        Ok(self.archive.on(file.into()))
+        Ok(self.catalogue.on(QueuedFile::new(file.into(), queue)))
     }
 
     /// Returns whether the archive is still what it was, looking at most once in
@@ -74,7 +84,8 @@ impl PackRoot {
         if !check.is_changed.get() && check.last.get().is_none_or(is_due) {
             // Set before it is waited for: one look is enough.
             check.last.set(Some(now));
-            let looked = worker.packs[self.index].blob().file().statx().await;
+            let file = worker.packs[self.index].file().reader().file();
+            let looked = file.statx().await;
             // What cannot be looked at cannot be read either, and that is told then.
             let is_other = looked.is_ok_and(|metadata| {
                 metadata.len() != self.identity.size
@@ -92,23 +103,16 @@ impl PackRoot {
     }
 }
 
-/// An entry of an archive.
-#[derive(Debug)]
-pub(super) struct PackEntry {
-    pub(super) entry: Entry,
-    pub(super) etag: ETag,
-    /// Where its data lies: in its local header, which is read when it is first asked for.
-    pub(super) extent: OnceLock<Extent>,
-}
-
-/// Opens folders and archives in the order given.
+/// Opens folders, archives and packs in the order given, for so many workers.
 ///
 /// # Errors
 /// A line that names the root and what is wrong with it.
-pub(super) fn open(roots: &[PathBuf]) -> Result<SiteMounts, String> {
+pub(super) fn open(roots: &[PathBuf], workers: Option<NonZeroUsize>) -> Result<Opened, String> {
     let (mut folder_count, mut pack_count) = (0, 0);
     let mut mounts = Vec::with_capacity(roots.len());
-    for root in roots {
+    let mut contents = Contents::new();
+    let mut pool = None;
+    for (mount, root) in roots.iter().enumerate() {
         let failed = |error: &dyn std::fmt::Display| cannot_serve(root, error);
         // Looked at before it is opened: to open a pipe would wait.
         let metadata = fs::metadata(root).map_err(|error| failed(&error))?;
@@ -122,7 +126,9 @@ pub(super) fn open(roots: &[PathBuf]) -> Result<SiteMounts, String> {
         } else if metadata.is_file() {
             let file = File::open(root).map_err(|error| failed(&error))?;
             pack_count += 1;
-            let (pack, index) = open_pack(pack_count - 1, root, file)?;
+            let (pack, index) = open_pack(pack_count - 1, root, file, workers, &mut pool)?;
+            let added = catalogue::add_contents(&pack.catalogue, mount, &mut contents);
+            added.map_err(|error| format!("cannot serve {error}"))?;
             Source::Archive(pack, index)
         } else {
             return Err(failed(&"it is neither a folder nor an archive"));
@@ -132,7 +138,8 @@ pub(super) fn open(roots: &[PathBuf]) -> Result<SiteMounts, String> {
             source,
         });
     }
-    Ok(Mounts::new(mounts))
+    let mounts = Mounts::new(mounts);
+    Ok(Opened { mounts, contents })
 }
 
 /// The name that clients see: where a root lies on the server is not their business.
@@ -158,24 +165,30 @@ fn open_pack(
     index: usize,
     root: &Path,
     file: File,
+    workers: Option<NonZeroUsize>,
+    pool: &mut Option<DecodePool>,
 ) -> Result<(PackRoot, ArchiveIndex<PackEntry>), String> {
     let prepare = || -> io::Result<_> {
         let identity = identity(&file.metadata()?);
-        let blob = NativeFileBlobRandomReader::from(file.try_clone()?);
-        Ok((identity, blob))
+        let blob = || file.try_clone().map(NativeFileBlobRandomReader::from);
+        Ok((identity, blob()?, blob()?))
     };
-    let (identity, blob) = prepare().map_err(|error| cannot_serve(root, &error))?;
+    let (identity, blob, again) = prepare().map_err(|error| cannot_serve(root, &error))?;
     let name = root.display().to_string();
-    let archive = Archive::open(blob, &name).map_err(|error| format!("cannot serve {error}"))?;
-    let entries = archive
-        .entries()
-        .filter(|entry| is_servable(entry))
-        .map(|entry| (entry.name().as_bytes(), pack_entry(identity, entry)));
-    let entries = ArchiveIndex::build(entries);
+    let shared_pool = || match pool {
+        Some(pool) => Ok(pool.clone()),
+        None => Ok(pool.insert(decode_pool(workers)?).clone()),
+    };
+    let opened = match catalogue::open_chunked(blob, &name, shared_pool) {
+        Ok(Some(opened)) => Ok(opened),
+        Ok(None) => catalogue::open_zip(again, &name, identity),
+        Err(line) => Err(line),
+    };
+    let (catalogue, entries) = opened.map_err(|line| format!("cannot serve {line}"))?;
     let pack = PackRoot {
         index,
         path: root.to_owned(),
-        archive,
+        catalogue,
         file,
         identity,
         modified: seconds(identity.mtime_ns),
@@ -183,24 +196,16 @@ fn open_pack(
     Ok((pack, entries))
 }
 
-/// Only what is a file and can be decoded is served; the rest does not shadow anything either.
-fn is_servable(entry: &Entry) -> bool {
-    let is_decodable = matches!(entry.method(), Method::Stored | Method::Deflated);
-    is_decodable && !entry.is_encrypted() && !entry.is_symlink()
-}
-
-fn pack_entry(archive: FileIdentity, entry: &Entry) -> PackEntry {
-    let identity = EntryIdentity {
-        archive,
-        crc32: entry.crc32(),
-        offset: entry.header_offset(),
-        size: entry.len(),
+/// Makes the threads that decompress blocks: one for each core without a worker, or, where there
+/// are none, one for each worker, to share its core.
+fn decode_pool(workers: Option<NonZeroUsize>) -> io::Result<DecodePool> {
+    let cores = thread::available_parallelism().map_or(1, NonZeroUsize::get);
+    let workers = workers.map_or(cores, NonZeroUsize::get);
+    let threads = match cores.saturating_sub(workers) {
+        0 => workers,
+        spare => spare,
     };
-    PackEntry {
-        entry: entry.clone(),
-        etag: ETag::of_entry(&identity),
-        extent: OnceLock::new(),
-    }
+    DecodePool::new(&PoolConfig::new(threads.min(DECODE_THREADS_MAX)))
 }
 
 fn identity(metadata: &fs::Metadata) -> FileIdentity {

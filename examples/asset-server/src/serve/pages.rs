@@ -2,7 +2,9 @@
 
 use std::rc::Rc;
 
+use blobio::queue::{QueueStats, RemoteQueue};
 use bytes::Bytes;
+use futures_util::future;
 
 use super::held::{hold, reserve};
 use super::listing;
@@ -15,6 +17,7 @@ use crate::mounts::{self, Child, Listing};
 use crate::page::{self, MountView};
 use crate::path::RelPath;
 use crate::plan::{Ranges, Resource};
+use crate::queue_metrics;
 
 const NO_STORE: Option<&str> = Some("no-store");
 
@@ -107,7 +110,19 @@ pub(super) async fn metrics(worker: &Rc<Worker>) -> Result<Found<'static>, Failu
     let series = executor_series(worker).await;
     let mut text = metrics::prometheus_text(&site.metrics, &series, &gauges);
     metrics::backends(&mut text, &site.backends);
+    text.push_str(&queue_metrics::prometheus_text(&queue_stats(worker).await));
     held(worker, metrics::CONTENT_TYPE, text, NO_STORE).await
+}
+
+/// Asks every worker for its queue's counters; one that has ended counts nothing more.
+async fn queue_stats(worker: &Rc<Worker>) -> Vec<QueueStats> {
+    let queues = worker.site.queues.get().map_or(&[][..], Vec::as_slice);
+    let asked = queues.iter().map(RemoteQueue::stats);
+    let answers = future::join_all(asked).await;
+    let stats = answers
+        .into_iter()
+        .map(|answer| answer.map_or_else(|_| QueueStats::default(), |stats| *stats));
+    stats.collect()
 }
 
 /// Asks every worker for its executor's counters.

@@ -1,21 +1,36 @@
-//! Where an answer's bytes come from.
+//! Where an answer's bytes come from, and which way they go.
 //!
-//! The only module that reads: everything else asks a [`Content`] for ranges.
+//! Everything else asks a [`Content`] for ranges.
+//!
+//! | what | how it is read |
+//! |---|---|
+//! | parts of files up to 16 KiB | straight behind the head, on the ring |
+//! | longer parts of files | `sendfile`, from the page cache to the socket |
+//! | stored entries of archives, and contents that lie in their pack as they are | as files |
+//! | local headers and deflated entries of archives | through the queue, inflated off the core |
+//! | compressed contents of packs | through the queue, decompressed by the pool |
+//!
+//! What is a file goes past the queue on purpose: it is sent without being read into memory, and
+//! a hot one costs no more for there being a queue. [`crate::priority`] chooses the class of what
+//! is queued.
 
 use std::io;
 use std::rc::Rc;
 
 use blobio::NativeFileAsyncBlobRandomReader as Reader;
 use blobio::pack::zip::{Extent, Method};
+use blobio::queue::Class;
 use bytes::Bytes;
 use corelane::buf::IoBuf as _;
 
+use super::blocks::{self, BlockStream};
+use super::catalogue::{Item, PackEntry, Zipped};
 use super::inflate::{self, InflateStream};
-use super::mounting::{PackEntry, PackRoot};
+use super::mounting::PackRoot;
 use super::wire::Wire;
 use super::worker::Worker;
 use crate::http::range::ByteRange;
-use crate::plan::Resource;
+use crate::plan::{Body, Resource};
 
 /// Parts of files up to this length are read behind the head and sent with it; longer ones go
 /// from the page cache to the socket.
@@ -44,10 +59,6 @@ pub(super) enum Source<'s> {
 }
 
 /// A resource's bytes, ready to be sent.
-#[expect(
-    clippy::large_enum_variant,
-    reason = "one per request, on the stack; no allocation"
-)]
 pub(super) enum Content {
     /// From this position of a file on.
     File(Reader, u64),
@@ -55,6 +66,8 @@ pub(super) enum Content {
     Memory(Bytes),
     /// Inflated as they are sent.
     Stream(InflateStream),
+    /// Decompressed block by block as they are sent.
+    Blocks(BlockStream),
 }
 
 /// Why something that is there cannot be sent.
@@ -67,19 +80,27 @@ pub(super) enum Failure {
 }
 
 impl Source<'_> {
-    /// Makes the bytes ready to be sent.
-    pub(super) async fn open(self, worker: &Rc<Worker>) -> Result<Content, Failure> {
-        match self {
-            Self::File(file) => Ok(Content::File(file, 0)),
-            Self::Memory(bytes) => Ok(Content::Memory(bytes)),
-            Self::Entry(pack, entry) if entry.entry.method() == Method::Stored => {
-                let extent = locate(worker, pack, entry).await?;
-                Ok(Content::File(
-                    worker.packs[pack.index].blob().clone(),
-                    extent.offset,
-                ))
+    /// Makes the bytes that `body` asks for ready to be sent, read in this class where they are
+    /// queued.
+    pub(super) async fn open(
+        self,
+        worker: &Rc<Worker>,
+        body: &Body,
+        class: Class,
+    ) -> Result<Content, Failure> {
+        let (pack, entry) = match self {
+            Self::File(file) => return Ok(Content::File(file, 0)),
+            Self::Memory(bytes) => return Ok(Content::Memory(bytes)),
+            Self::Entry(pack, entry) => (pack, entry),
+        };
+        match &entry.item {
+            Item::Zipped(zipped) if zipped.entry.method() == Method::Stored => {
+                let extent = locate(worker, pack, zipped, class).await?;
+                let file = worker.packs[pack.index].file().reader().clone();
+                Ok(Content::File(file, extent.offset))
             }
-            Self::Entry(pack, entry) => inflate::open(worker, pack, entry).await,
+            Item::Zipped(zipped) => inflate::open(worker, pack, &zipped.entry, class).await,
+            Item::Packed(packed) => blocks::open(worker, pack, packed, body, class).await,
         }
     }
 }
@@ -100,7 +121,7 @@ impl Content {
         let gather_max = match self {
             _ if !may_gather => 0,
             Self::File(..) => READ_MAX,
-            Self::Memory(_) => COPY_MAX,
+            Self::Memory(_) | Self::Blocks(_) => COPY_MAX,
             Self::Stream(_) => 0,
         };
         let gathers = range.len() <= gather_max;
@@ -113,6 +134,14 @@ impl Content {
             }
             Self::Memory(bytes) if gathers => {
                 out.extend_from_slice(&bytes[index(range.start)?..index(range.end)?]);
+                Ok(out)
+            }
+            Self::Blocks(stream) if gathers => {
+                stream.seek(range);
+                while let Some(chunk) = wire.bound(stream.next()).await? {
+                    out.extend_from_slice(&chunk);
+                    stream.reuse(chunk);
+                }
                 Ok(out)
             }
             content => {
@@ -143,22 +172,31 @@ impl Content {
                 }
                 Ok(())
             }
+            Self::Blocks(stream) => {
+                stream.seek(range);
+                while let Some(chunk) = wire.bound(stream.next()).await? {
+                    stream.reuse(wire.send(chunk).await?);
+                }
+                Ok(())
+            }
         }
     }
 }
 
 /// Returns where an entry's data lies, reading its local header the first time.
-pub(super) async fn locate(
+async fn locate(
     worker: &Rc<Worker>,
     pack: &PackRoot,
-    entry: &PackEntry,
+    zipped: &Zipped,
+    class: Class,
 ) -> Result<Extent, Failure> {
-    if let Some(extent) = entry.extent.get() {
+    if let Some(extent) = zipped.extent.get() {
         return Ok(*extent);
     }
-    let located = worker.packs[pack.index].locate_async(&entry.entry).await;
+    let archive = worker.packs[pack.index].zip(class)?;
+    let located = archive.locate_async(&zipped.entry).await;
     let extent = located.map_err(|error| Failure::of(worker, &error))?;
-    Ok(*entry.extent.get_or_init(|| extent))
+    Ok(*zipped.extent.get_or_init(|| extent))
 }
 
 impl Failure {

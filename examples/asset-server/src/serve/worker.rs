@@ -11,13 +11,15 @@ use std::sync::Arc;
 use std::task::{Poll, Waker};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use blobio::queue::{BlobQueue, QueueConfig, RemoteQueue};
 use corelane::fs::Dir;
 use corelane::net::{Incoming, TcpListener, TcpStream};
 use corelane::sync::{Notify, oneshot};
 use corelane::time::{sleep, timeout};
 
-use super::inflate::Cache;
-use super::mounting::{PackCheck, WorkerPack, cannot_serve};
+use super::catalogue::WorkerPack;
+use super::mounting::{PackCheck, cannot_serve};
+use super::whole::Cache;
 use super::{Site, cannot_listen, connection};
 use crate::http::multipart::BoundarySource;
 use crate::http::response::DateCache;
@@ -50,7 +52,7 @@ pub(super) struct Worker {
     /// By [`FolderRoot::index`](super::mounting::FolderRoot).
     pub(super) folders: Vec<Dir>,
     /// By [`PackRoot::index`](super::mounting::PackRoot).
-    pub(super) packs: Vec<Rc<WorkerPack>>,
+    pub(super) packs: Vec<WorkerPack>,
     /// By the same number.
     pub(super) pack_checks: Vec<PackCheck>,
     pub(super) cache: Cache,
@@ -60,6 +62,13 @@ pub(super) struct Worker {
     connections: Connections,
     refusing: Cell<usize>,
     complaints: Cell<(Option<Instant>, u64)>,
+}
+
+/// What others are told of a worker that has begun to listen.
+pub(super) struct Ready {
+    pub(super) addr: SocketAddr,
+    /// To ask for its counters.
+    pub(super) queue: RemoteQueue,
 }
 
 /// The connections that are open, to be told when the server stops.
@@ -88,7 +97,9 @@ impl Worker {
         index: usize,
         site: Arc<Site>,
         addr: SocketAddr,
-    ) -> Result<(Rc<Self>, TcpListener, SocketAddr), String> {
+    ) -> Result<(Rc<Self>, TcpListener, Ready), String> {
+        let queue = BlobQueue::new(QueueConfig::default());
+        let queue = queue.map_err(|error| format!("cannot make a queue of reads: {error}"))?;
         let (mut folders, mut packs) = (Vec::new(), Vec::new());
         for mount in site.mounts.as_slice() {
             match &mount.source {
@@ -97,9 +108,9 @@ impl Worker {
                     folders.push(opened.map_err(|error| cannot_serve(&root.path, &error))?);
                 }
                 Source::Archive(pack, _) => {
-                    let opened = pack.on_worker();
+                    let opened = pack.on_worker(&queue);
                     let opened = opened.map_err(|error| cannot_serve(&pack.path, &error))?;
-                    packs.push(Rc::new(opened));
+                    packs.push(opened);
                 }
             }
         }
@@ -127,7 +138,8 @@ impl Worker {
             complaints: Cell::new((None, 0)),
             site,
         };
-        Ok((Rc::new(worker), listener, addr))
+        let queue = queue.remote();
+        Ok((Rc::new(worker), listener, Ready { addr, queue }))
     }
 
     /// Accepts until it is told to stop, then answers what was accepted until the deadline that

@@ -6,6 +6,7 @@ mod http_table;
 
 mod archives;
 mod folders;
+mod packs;
 mod pages;
 mod program;
 mod protection;

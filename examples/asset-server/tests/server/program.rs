@@ -7,6 +7,8 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use blobio::pack::chunked::Compression;
+
 use super::site::{Client, noise};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_asset-server");
@@ -224,16 +226,23 @@ fn what_keeps_it_from_starting_is_said_in_one_line() {
     let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
     fs::write(path("noise.zip"), noise(100_000)).unwrap();
     fs::write(path("empty.zip"), "").unwrap();
+    let whole = super::packs::pack(folder.path(), "x.clpk", Compression::None, &[]);
+    let head = fs::read(whole).unwrap();
+    fs::write(path("short.clpk"), &head[..10_000]).unwrap();
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let taken = taken.local_addr().unwrap().to_string();
     let other = Running::start(&[folder.path().to_str().unwrap()]);
     let shared = other.addr.to_string();
     let here = path("");
-    let cases: [(&[&str], &str); 7] = [
+    let cases: [(&[&str], &str); 8] = [
         (&[&path("missing")], "missing"),
         (&[&path("noise.zip")], "noise.zip"),
         (&[&here, &path("empty.zip")], "empty.zip"),
         (&["/dev/null"], "/dev/null"),
+        (
+            &[&path("short.clpk")],
+            "short.clpk: at byte 0: 10000 bytes long",
+        ),
         (&["--listen", &taken, &here], &taken),
         (&["--listen", &shared, &here], &shared),
         (&["--listen", "192.0.2.1:1", &here], "192.0.2.1:1"),

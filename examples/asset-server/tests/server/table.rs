@@ -1,8 +1,12 @@
 //! The table of HTTP cases, over sockets.
 
 use std::fs;
+use std::time::{Duration, UNIX_EPOCH};
+
+use blobio::pack::chunked::Compression;
 
 use super::http_table::{self, Case, Names, data};
+use super::packs;
 use super::site::{Site, write_old};
 
 /// 1994-11-15 00:45:26, as the table has it.
@@ -50,6 +54,29 @@ fn every_case_is_answered_from_an_archive_as_from_a_folder() {
             check(&site, case, &names);
         }
         fs::remove_file(path).unwrap();
+    }
+}
+
+#[test]
+fn every_case_is_answered_from_a_pack_as_from_a_folder() {
+    for compression in [Compression::None, Compression::Zstd(1)] {
+        let folder = tempfile::tempdir().unwrap();
+        let files = [
+            ("data.bin".to_owned(), data()),
+            ("empty.bin".to_owned(), Vec::new()),
+        ];
+        let path = packs::pack(folder.path(), "pack.clpk", compression, &files);
+        let file = fs::File::options().write(true).open(&path).unwrap();
+        file.set_modified(UNIX_EPOCH + Duration::from_secs(MODIFIED))
+            .unwrap();
+        let site = Site::start("", &[&path]);
+        let names = Names {
+            etag: site.get("/a/data.bin").field("etag").unwrap().to_owned(),
+            date: "Tue, 15 Nov 1994 00:45:26 GMT".to_owned(),
+        };
+        for case in http_table::cases() {
+            check(&site, case, &names);
+        }
     }
 }
 
