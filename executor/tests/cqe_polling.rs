@@ -133,11 +133,21 @@ fn polls_without_operations_enter_nothing() {
     worker.turn(TurnBudget::default());
     let before = worker.stats();
     for _ in 0..100 {
-        worker.turn(TurnBudget::default());
+        worker.turn(TurnBudget::polls(256));
     }
     let after = worker.stats();
     assert_eq!(
         (after.enters, after.polls - before.polls),
         (before.enters, 25_600)
     );
+}
+
+#[test]
+fn a_turn_without_a_bound_ends_with_the_interval() {
+    // A batch of such polls takes three times the interval, which is looked at after each batch.
+    const POLL: Duration = Duration::from_micros(100);
+    let (worker, _polls) = busy(Config::new().reap_interval(Duration::from_millis(1)), POLL);
+    let report = worker.turn(TurnBudget::default());
+    assert_eq!((report.polls, report.more_work), (POLL_BATCH, true));
+    assert_eq!(worker.turn(TurnBudget::polls(40)).polls, 40);
 }

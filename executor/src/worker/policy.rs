@@ -8,7 +8,9 @@ use crate::ring::{Pending, Wait};
 /// How much one turn may do.
 ///
 /// A turn always takes its messages, expires its timers and looks at the ring; the budget bounds
-/// the polls of tasks in between.
+/// the polls of tasks in between. Without a bound of either kind a turn ends when as many tasks
+/// were polled as the configuration says, or its reap interval is over, so that timers and messages
+/// of tasks that never rest are not late.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct TurnBudget {
     polls: Option<usize>,
@@ -35,6 +37,11 @@ impl TurnBudget {
 
     pub(super) fn polls_max(&self, configured: usize) -> usize {
         self.polls.unwrap_or(configured)
+    }
+
+    /// Says whether the turn ends when the reap interval is over, as nothing else was asked for.
+    pub(super) fn is_default(&self) -> bool {
+        *self == Self::default()
     }
 
     /// Returns when the time is over, for a turn that began at `start`.

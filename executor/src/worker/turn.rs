@@ -127,9 +127,8 @@ impl Core {
         fired == limit
     }
 
-    /// Polls tasks until the run queue or the budget is empty, or the reap interval over: no clock
-    /// is read more often than a batch of polls. Returns the polls, and the completions that were
-    /// delivered in between.
+    /// Polls tasks until the run queue or the budget is empty. Returns the polls, and the
+    /// completions that were delivered in between.
     fn poll_tasks(&self, budget: TurnBudget) -> (usize, usize) {
         let start = Instant::now();
         let end = budget.end(start);
@@ -165,7 +164,8 @@ impl Core {
                     self.slice_start.set(enter_start);
                 }
             }
-            if polls % config.poll_batch == 0 && start.elapsed() >= config.reap_interval {
+            let batch_over = budget.is_default() && polls % config.poll_batch == 0;
+            if batch_over && start.elapsed() >= config.reap_interval {
                 // Timers and messages wait for the next turn.
                 break;
             }
