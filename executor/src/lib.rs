@@ -98,7 +98,8 @@ pub use main_loop::{Backend, EnterGuard, Worker};
 pub use pool::{Pool, pool};
 pub use ring::Rung;
 pub use spawn::{
-    YieldNow, current_worker, need_preempt, spawn_blocking, spawn_local, spawner, stats, yield_now,
+    Idle, YieldNow, current_worker, idle, need_preempt, on_worker, spawn_blocking, spawn_local,
+    spawner, stats, yield_now,
 };
 pub use task::{JoinError, JoinHandle, RemoteSpawner, SpawnError, SpawnErrorKind};
 pub use topology::placement::{Placement, PlacementError};

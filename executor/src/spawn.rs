@@ -2,7 +2,9 @@
 
 use std::future::Future;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll, Waker};
 
 use crate::blocking::BlockingHandle;
 use crate::executor::own_blocking_pool;
@@ -95,6 +97,71 @@ pub fn stats() -> Stats {
 #[must_use]
 pub fn need_preempt() -> bool {
     context::try_with(|core| core.need_preempt()).unwrap_or(false)
+}
+
+/// Says whether the calling thread is on a worker.
+#[must_use]
+pub fn on_worker() -> bool {
+    context::try_with(|_| ()).is_some()
+}
+
+/// Waits until the worker would otherwise wait itself: no task of it can run, and no completion is
+/// there.
+///
+/// For work that can be put off, in pieces that are short: between two of them, await it again. A
+/// worker in somebody else's loop ([`Worker::turn`](crate::Worker::turn)) takes the time for it
+/// out of that loop's budget.
+///
+/// # Panics
+///
+/// The future panics when it is first polled outside of a worker.
+///
+/// # Cancel safety
+///
+/// Nothing is lost.
+///
+/// ```
+/// # #[corelane::main]
+/// # async fn main() {
+/// for _piece in 0..3 {
+///     corelane::idle().await;
+///     // Nobody else wants the core now.
+/// }
+/// # }
+/// ```
+pub fn idle() -> Idle {
+    Idle {
+        was_idle: None,
+        waker: None,
+    }
+}
+
+/// The future of [`idle`].
+#[derive(Debug)]
+#[must_use = "waiting does nothing unless it is awaited"]
+pub struct Idle {
+    /// Set by the worker that was asked.
+    was_idle: Option<Arc<AtomicBool>>,
+    /// The waker that the worker has.
+    waker: Option<Waker>,
+}
+
+impl Future for Idle {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let was_idle = Arc::clone(self.was_idle.get_or_insert_default());
+        if was_idle.load(Ordering::Acquire) {
+            return Poll::Ready(());
+        }
+        let known = self.waker.as_ref();
+        if !known.is_some_and(|known| known.will_wake(cx.waker())) {
+            self.waker = Some(cx.waker().clone());
+            let core = context::current();
+            core.idlers.add(was_idle, cx.waker().clone());
+        }
+        Poll::Pending
+    }
 }
 
 /// Lets the other tasks of the worker run before the caller goes on.

@@ -14,6 +14,9 @@ pub struct PoolConfig {
     pub queue_max: NonZeroUsize,
     /// The numbers of the cores that the threads may run on; if empty, where their maker may.
     pub cores: Vec<usize>,
+    /// How many of these have no I/O worker. A worker that would otherwise idle, and waits for a
+    /// job, does jobs of the pool while as many or all threads are busy ([`should_help`]).
+    pub spare_cores: usize,
 }
 
 /// How busy a pool is.
@@ -40,6 +43,7 @@ impl PoolConfig {
             threads,
             queue_max: Self::QUEUE_MAX,
             cores: Vec::new(),
+            spare_cores: threads,
         }
     }
 
@@ -57,6 +61,7 @@ impl PoolConfig {
         };
         Self {
             cores,
+            spare_cores: spare.len(),
             ..Self::new(spare.len().clamp(1, THREADS_MAX))
         }
     }

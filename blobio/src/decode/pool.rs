@@ -41,6 +41,8 @@ pub(super) struct Shared {
     work: Condvar,
     queue_max: usize,
     threads: usize,
+    #[cfg(feature = "executor")]
+    spare_cores: usize,
 }
 
 #[derive(Default)]
@@ -86,6 +88,8 @@ impl DecodePool {
             work: Condvar::new(),
             queue_max: config.queue_max.get(),
             threads: config.threads,
+            #[cfg(feature = "executor")]
+            spare_cores: config.spare_cores,
         });
         let pool = Self {
             owner: Arc::new(Owner {
@@ -146,13 +150,7 @@ impl DecodePool {
     /// Says how busy the pool is.
     #[must_use]
     pub fn load(&self) -> PoolLoad {
-        let state = self.owner.shared.lock();
-        PoolLoad {
-            queued: state.ready.iter().map(BTreeMap::len).sum(),
-            waiting: state.waiting.iter().map(BTreeMap::len).sum(),
-            running: state.running,
-            threads: self.owner.shared.threads,
-        }
+        self.owner.shared.load()
     }
 
     /// Ends the pool: waits for the jobs that were begun, and fails the others.
@@ -182,6 +180,21 @@ impl Drop for Owner {
 }
 
 impl Shared {
+    pub(super) fn load(&self) -> PoolLoad {
+        let state = self.lock();
+        PoolLoad {
+            queued: state.ready.iter().map(BTreeMap::len).sum(),
+            waiting: state.waiting.iter().map(BTreeMap::len).sum(),
+            running: state.running,
+            threads: self.threads,
+        }
+    }
+
+    #[cfg(feature = "executor")]
+    pub(super) fn spare_cores(&self) -> usize {
+        self.spare_cores
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         lock(&self.state)
     }

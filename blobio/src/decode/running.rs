@@ -25,6 +25,8 @@ pub struct Running<T> {
     shared: Arc<Shared>,
     class: Class,
     stage: Stage<T>,
+    #[cfg(feature = "executor")]
+    helper: super::helper::Helper,
 }
 
 /// Why a job has no result.
@@ -73,6 +75,8 @@ impl<T: Send + 'static> Running<T> {
             shared,
             class,
             stage,
+            #[cfg(feature = "executor")]
+            helper: super::helper::Helper::default(),
         }
     }
 
@@ -114,6 +118,21 @@ impl<T: Send + 'static> Future for Running<T> {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.get_mut();
+        loop {
+            let polled = this.poll_result(cx);
+            // On a worker that would otherwise idle, who waits for a job may do one.
+            #[cfg(feature = "executor")]
+            if polled.is_pending() && this.helper.poll(&this.shared, cx) {
+                continue;
+            }
+            return polled;
+        }
+    }
+}
+
+impl<T: Send + 'static> Running<T> {
+    fn poll_result(&mut self, cx: &mut Context<'_>) -> Poll<Result<T, JobError>> {
+        let this = self;
         if let Stage::Waits { number, .. } = this.stage {
             if !this.shared.admitted(this.class, number, cx.waker()) {
                 return Poll::Pending;

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::task::Waker;
 use std::time::Instant;
 
+use super::idle::Idlers;
 use super::root::KickWaker;
 use super::stats::{Meter, Published};
 use crate::blocking::BlockingPool;
@@ -36,6 +37,7 @@ pub(crate) struct Core {
     /// What dispatch hands out; taken for the time it is worked through.
     pub(super) delivery: RefCell<Delivery>,
     pub(super) expired: RefCell<Vec<Waker>>,
+    pub(crate) idlers: Idlers,
     pool: OnceCell<Rc<PoolCore>>,
     blocking: OnceCell<Arc<BlockingPool>>,
     /// Signalled by the kernel when completions are due; made on first use.
@@ -69,6 +71,7 @@ impl Core {
             published: Arc::default(),
             delivery: RefCell::default(),
             expired: RefCell::default(),
+            idlers: Idlers::default(),
             pool: OnceCell::new(),
             blocking: OnceCell::new(),
             event: OnceCell::new(),

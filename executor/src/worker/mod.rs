@@ -2,6 +2,7 @@
 
 pub(crate) mod context;
 pub(crate) mod core;
+pub(crate) mod idle;
 pub(crate) mod park;
 pub(crate) mod policy;
 pub(crate) mod root;

@@ -95,7 +95,7 @@ impl Core {
                 }
             }
             let report = self.turn_entered(TurnBudget::default());
-            if !report.more_work && !root.is_woken() {
+            if !report.more_work && !root.is_woken() && !self.idlers.wake() {
                 self.park_entered(None, || root.is_woken());
             }
         }
@@ -108,7 +108,7 @@ impl Core {
         let _entered = Entered::new(self);
         loop {
             let report = self.turn_entered(TurnBudget::default());
-            if report.more_work {
+            if report.more_work || self.idlers.wake() {
                 continue;
             }
             if self.local.task_count() == 0 {

@@ -64,7 +64,9 @@ impl Core {
     pub(crate) fn turn(self: &Rc<Self>, budget: TurnBudget) -> TurnReport {
         let _turning = Turning::begin(self);
         let _entered = Entered::new(self);
-        self.turn_entered(budget)
+        let mut report = self.turn_entered(budget);
+        report.more_work = report.more_work || self.idlers.wake();
+        report
     }
 
     /// Does one turn of a worker that is entered already.

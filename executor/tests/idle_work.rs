@@ -1,0 +1,72 @@
+//! Work that waits until the worker has nothing else to do.
+
+mod support;
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::time::Duration;
+
+use corelane::time::sleep;
+use corelane::{TurnBudget, idle, on_worker, spawn_local, yield_now};
+
+use support::worker;
+
+#[test]
+fn it_runs_when_nobody_else_can() {
+    let worker = worker();
+    let log = Rc::<RefCell<Vec<&str>>>::default();
+    let note = |what: &'static str| {
+        let log = Rc::clone(&log);
+        move || log.borrow_mut().push(what)
+    };
+    let (idled, yielded) = (note("idle"), note("yield"));
+    worker.block_on(async move {
+        let late = spawn_local(async move {
+            idle().await;
+            idled();
+        });
+        for _ in 0..1_000 {
+            yield_now().await;
+            yielded();
+        }
+        late.await.unwrap();
+    });
+    let log = log.borrow();
+    assert_eq!((log.len(), log[1_000]), (1_001, "idle"));
+}
+
+#[test]
+fn the_worker_waits_once_nobody_asks_any_more() {
+    let worker = worker();
+    let pieces = Rc::<Cell<u32>>::default();
+    let count = Rc::clone(&pieces);
+    worker.spawn_local(async move {
+        while count.get() < 3 {
+            idle().await;
+            count.set(count.get() + 1);
+        }
+    });
+    let mut turns = 0;
+    while worker.turn(TurnBudget::default()).more_work {
+        turns += 1;
+        assert!(turns < 100, "the worker never rests");
+    }
+    assert_eq!(pieces.get(), 3);
+}
+
+#[test]
+fn one_that_was_dropped_keeps_nobody_awake() {
+    let worker = worker();
+    worker.block_on(async {
+        let asked = spawn_local(idle());
+        yield_now().await;
+        asked.abort();
+        sleep(Duration::from_millis(1)).await;
+        // As a part of a future that ends otherwise.
+        corelane::time::timeout(Duration::ZERO, std::future::pending::<()>())
+            .await
+            .unwrap_err();
+    });
+    assert!(!worker.turn(TurnBudget::default()).more_work);
+    assert!(!on_worker());
+}
