@@ -116,17 +116,21 @@ impl<T: Send + 'static> Running<T> {
 impl<T: Send + 'static> Future for Running<T> {
     type Output = Result<T, JobError>;
 
+    #[cfg(feature = "executor")]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.get_mut();
         loop {
             let polled = this.poll_result(cx);
             // On a worker that would otherwise idle, who waits for a job may do one.
-            #[cfg(feature = "executor")]
-            if polled.is_pending() && this.helper.poll(&this.shared, cx) {
-                continue;
+            if polled.is_ready() || !this.helper.poll(&this.shared, cx) {
+                return polled;
             }
-            return polled;
         }
+    }
+
+    #[cfg(not(feature = "executor"))]
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        self.get_mut().poll_result(cx)
     }
 }
 
