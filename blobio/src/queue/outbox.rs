@@ -77,6 +77,11 @@ impl Outbox {
         }
     }
 
+    /// Says whether anybody is to be told of the change.
+    pub(super) fn tells_anybody(&self) -> bool {
+        !self.wakes.is_empty() || !self.replies.is_empty()
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.wakes.is_empty() && self.replies.is_empty() && self.dropped.is_empty()
     }

@@ -167,6 +167,17 @@ impl Record {
         }
     }
 
+    /// Says whether it may share a read with its neighbours.
+    pub(super) fn merges(&self) -> bool {
+        self.blob.merges() && !self.alone
+    }
+
+    /// Says whether only the engine may choose it, while it is queued: to take its neighbours
+    /// along, or because others are to make its destination.
+    pub(super) fn is_engine_only(&self) -> bool {
+        self.merges() || matches!(self.to, Place::Allocate(_))
+    }
+
     /// Gives where the next piece begins.
     pub(super) fn piece_pos(&self) -> u64 {
         self.pos.saturating_add(self.done as u64)

@@ -42,6 +42,21 @@ impl State {
         }
     }
 
+    /// Takes what a read brought, and gives the next read of the lane if it need not wait for the
+    /// engine.
+    pub(super) fn land_for_next(
+        &mut self,
+        read: Read,
+        brought: Brought,
+        out: &mut Outbox,
+    ) -> Option<Read> {
+        let was_due = self.due;
+        self.land(read, brought, out);
+        let next = self.take_next(out)?;
+        self.due = was_due || self.may_choose();
+        Some(next)
+    }
+
     /// Ends a read that nobody will complete.
     pub(super) fn lose(&mut self, mut read: Read, out: &mut Outbox) {
         let to = read.to.take();

@@ -7,9 +7,9 @@ use std::io;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
-use super::Inner;
 use super::issue::{Read, Served};
 use super::land::Brought;
+use super::{Inner, State};
 use crate::async_reader::{Destination, ReadInto};
 use crate::queue::error::ReadError;
 use crate::queue::outbox::{Outbox, guarded};
@@ -91,20 +91,29 @@ impl Lanes {
 /// Runs reads until there will be no more.
 pub(super) async fn lane(inner: Rc<Inner>) {
     let lane = inner.with(|state, _| state.lanes.add());
+    let mut aloft = Aloft {
+        inner: &inner,
+        read: None,
+    };
     loop {
-        let next = poll_fn(|cx| {
-            let waker = cx.waker().clone();
-            inner.with(|state, out| state.lanes.poll_next(lane, waker, out))
-        });
-        let Some(read) = next.await else { return };
-        let mut aloft = Aloft {
-            inner: &inner,
-            read: Some(read),
-        };
+        if aloft.read.is_none() {
+            let next = poll_fn(|cx| {
+                let waker = cx.waker().clone();
+                inner.with(|state, out| state.lanes.poll_next(lane, waker, out))
+            });
+            let Some(read) = next.await else { return };
+            aloft.read = Some(read);
+        }
         let Some(first) = aloft.begin() else { continue };
         let (mut future, mut how) = first;
+        let mut has_waited = false;
         let brought = loop {
-            let brought = poll_fn(|cx| poll_guarded(&mut future, cx)).await;
+            let brought = poll_fn(|cx| {
+                let polled = poll_guarded(&mut future, cx);
+                has_waited |= polled.is_pending();
+                polled
+            });
+            let brought = brought.await;
             match aloft.refused(how, brought) {
                 Ok(brought) => break brought,
                 Err(Some(again)) => (future, how) = again,
@@ -113,11 +122,16 @@ pub(super) async fn lane(inner: Rc<Inner>) {
         };
         // The future is code of others and goes before its result is told.
         guarded(|| drop(future));
-        aloft.land(brought);
+        // A lane whose reads are done at once would never let others have their turn.
+        if has_waited {
+            aloft.land_for_next(brought);
+        } else {
+            aloft.land(brought);
+        }
     }
 }
 
-/// A read in a lane. Dropped before its end, with the task, it is lost.
+/// The read in a lane, if there is one. Dropped before its end, with the task, it is lost.
 struct Aloft<'a> {
     inner: &'a Inner,
     read: Option<Read>,
@@ -176,6 +190,15 @@ impl Aloft<'_> {
         if let Some(read) = self.read.take() {
             self.inner
                 .with_time(|state, out| state.land(read, brought, out));
+        }
+    }
+
+    /// Lands the read, and goes on with the next one if the lane is given one.
+    fn land_for_next(&mut self, brought: Brought) {
+        if let Some(read) = self.read.take() {
+            let change =
+                |state: &mut State, out: &mut Outbox| state.land_for_next(read, brought, out);
+            self.read = self.inner.with_time(change);
         }
     }
 }

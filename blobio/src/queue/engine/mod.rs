@@ -70,6 +70,8 @@ pub(super) struct State {
     order: Order<Key>,
     /// Those of them whose blobs merge reads of neighbours, by blob and position.
     near: BTreeSet<(u64, u64, Key)>,
+    /// How many of those only the engine may choose.
+    engine_only: usize,
     /// Those that wait until less memory is in destinations that are half full, the oldest first.
     parked: BTreeSet<(u64, Key)>,
     line: Line,
@@ -110,6 +112,7 @@ impl Inner {
             held: 0,
             order: Order::new(policy)?,
             near: BTreeSet::new(),
+            engine_only: 0,
             parked: BTreeSet::new(),
             line: Line::new(usize::try_from(config.queued_max).unwrap_or(usize::MAX)),
             in_flight: InFlight::new(config.in_flight)?,
@@ -199,10 +202,7 @@ impl Inner {
 impl State {
     /// Does what follows from a change.
     fn settle(&mut self, out: &mut Outbox) {
-        while let Some(batch) = self.to_cancel.pop() {
-            self.cancel_batch(&batch, out);
-        }
-        self.admit(out);
+        self.follow_up(out);
         if self.is_quiet() {
             out.wake_all(self.quiet.drain(..));
             self.due |= self.is_over();
@@ -210,6 +210,14 @@ impl State {
         if self.due {
             out.wake_all(self.engine.take());
         }
+    }
+
+    /// Cancels what one that failed has taken along, and gives free places to those who wait.
+    fn follow_up(&mut self, out: &mut Outbox) {
+        while let Some(batch) = self.to_cancel.pop() {
+            self.cancel_batch(&batch, out);
+        }
+        self.admit(out);
     }
 
     /// Turns a time into one of the queue's clock.
