@@ -102,16 +102,15 @@ impl State {
     /// Takes what is next for a lane whose read has just ended, without the engine. None where
     /// that is for the engine to choose: it plans requests together, calls allocators, and runs
     /// after those who have been told something and may ask for what is more important.
-    pub(super) fn take_next(&mut self, out: &mut Outbox) -> Option<Read> {
+    pub(super) fn take_next(&mut self, next: &mut Option<Read>, out: &mut Outbox) {
         self.follow_up(out);
         let apart = self.engine_only == 0 && self.put_off.is_empty();
         if !apart || !self.is_open() || out.tells_anybody() {
-            return None;
+            return;
         }
-        loop {
-            let key = self.pop()?.value;
-            if !self.park(key) {
-                return self.read_next(key, out);
+        while let Some(popped) = self.pop() {
+            if !self.park(popped.value) {
+                return self.read_next(popped.value, next, out);
             }
         }
     }

@@ -115,7 +115,9 @@ impl State {
     }
 
     fn forget(&mut self, key: Key, out: &mut Outbox) {
-        if let Some(record) = self.records.remove(key) {
+        if self.records.get(key).is_some_and(Record::is_plain) {
+            self.records.discard(key);
+        } else if let Some(record) = self.records.remove(key) {
             out.drop_record(record);
         }
     }

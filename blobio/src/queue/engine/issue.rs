@@ -139,27 +139,27 @@ impl State {
         })
     }
 
-    /// Makes the read of a request that was taken out of the order, as one in flight; none when
-    /// it ends here.
-    pub(super) fn read_next(&mut self, key: Key, out: &mut Outbox) -> Option<Read> {
-        let record = self.records.get_mut(key)?;
+    /// Makes the read of a request that was taken out of the order, as one in flight, unless it
+    /// ends here.
+    pub(super) fn read_next(&mut self, key: Key, next: &mut Option<Read>, out: &mut Outbox) {
+        let Some(record) = self.records.get_mut(key) else {
+            return;
+        };
         let (pos, len) = (record.piece_pos(), record.piece_len());
         if let Place::Fresh(dest) = &mut record.to
             && let Err(error) = dest.reserve(record.len)
         {
-            self.finish(key, Err(ReadError::io(error)), out);
-            return None;
+            return self.finish(key, Err(ReadError::io(error)), out);
         }
         if len == 0 {
             let total = record.done;
-            self.conclude(key, total, out);
-            return None;
+            return self.conclude(key, total, out);
         }
-        let to = record.take_piece(len)?;
+        let to = record.take_piece(len);
         record.state = record::State::Flying;
         record.parts = 1;
         let bytes = len as u64;
-        Some(Read {
+        *next = Some(Read {
             blob: Rc::clone(&record.blob),
             pos,
             len,
@@ -167,8 +167,8 @@ impl State {
             bytes,
             flight: Some(self.in_flight.start(record.class, bytes)),
             served: Served::One(key),
-            to: Some(to),
-        })
+            to,
+        });
     }
 
     /// Plans the reads of one blob.

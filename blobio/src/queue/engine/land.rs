@@ -18,8 +18,8 @@ pub(super) struct Brought {
 }
 
 impl State {
-    /// Takes what a read brought.
-    pub(super) fn land(&mut self, mut read: Read, brought: Brought, out: &mut Outbox) {
+    /// Takes what a read brought. The read is dropped later: its blob may go with it.
+    pub(super) fn land(&mut self, read: &mut Read, brought: Brought, out: &mut Outbox) {
         if let Some(flight) = read.flight.take() {
             self.in_flight.finish(flight);
         }
@@ -29,39 +29,39 @@ impl State {
         let result = result.map(|len| len.min(read.len));
         self.counters.totals.reads += 1;
         self.counters.totals.bytes_read += result.as_ref().map_or(0, |len| *len as u64);
-        match read.served {
-            Served::One(key) => {
-                let piece_len = read.len;
-                self.land_piece(key, piece_len, result, to, out);
-            }
+        match &read.served {
+            Served::One(key) => self.land_piece(*key, read.len, result, to, out),
             Served::Many {
                 host,
                 shared,
                 parts,
-            } => self.land_shared(host, shared, &parts, result, to, out),
+            } => self.land_shared(*host, *shared, parts, result, to, out),
         }
     }
 
-    /// Takes what a read brought, and gives the next read of the lane if it need not wait for the
-    /// engine.
+    /// Takes what a read brought, and leaves the next read of the lane in `next` if it need not
+    /// wait for the engine.
     pub(super) fn land_for_next(
         &mut self,
-        read: Read,
+        read: &mut Read,
         brought: Brought,
+        next: &mut Option<Read>,
         out: &mut Outbox,
-    ) -> Option<Read> {
+    ) {
         let was_due = self.due;
         self.land(read, brought, out);
-        let next = self.take_next(out)?;
-        self.due = was_due || self.may_choose();
-        Some(next)
+        self.take_next(next, out);
+        if next.is_some() {
+            self.due = was_due || self.may_choose();
+        }
     }
 
     /// Ends a read that nobody will complete.
     pub(super) fn lose(&mut self, mut read: Read, out: &mut Outbox) {
         let to = read.to.take();
         let result = Err(ReadError::WorkerGone);
-        self.land(read, Brought { result, to }, out);
+        self.land(&mut read, Brought { result, to }, out);
+        out.drop_blob(read.blob);
     }
 
     fn land_piece(

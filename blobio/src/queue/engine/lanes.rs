@@ -7,9 +7,9 @@ use std::io;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
+use super::Inner;
 use super::issue::{Read, Served};
 use super::land::Brought;
-use super::{Inner, State};
 use crate::async_reader::{Destination, ReadInto};
 use crate::queue::error::ReadError;
 use crate::queue::outbox::{Outbox, guarded};
@@ -187,18 +187,21 @@ impl Aloft<'_> {
     }
 
     fn land(&mut self, brought: Brought) {
-        if let Some(read) = self.read.take() {
+        if let Some(mut read) = self.read.take() {
+            let landed = &mut read;
             self.inner
-                .with_time(|state, out| state.land(read, brought, out));
+                .with_time(|state, out| state.land(landed, brought, out));
+            guarded(|| drop(read));
         }
     }
 
     /// Lands the read, and goes on with the next one if the lane is given one.
     fn land_for_next(&mut self, brought: Brought) {
-        if let Some(read) = self.read.take() {
-            let change =
-                |state: &mut State, out: &mut Outbox| state.land_for_next(read, brought, out);
-            self.read = self.inner.with_time(change);
+        if let Some(mut read) = self.read.take() {
+            let (landed, next) = (&mut read, &mut self.read);
+            self.inner
+                .with_time(|state, out| state.land_for_next(landed, brought, next, out));
+            guarded(|| drop(read));
         }
     }
 }

@@ -17,7 +17,7 @@ mod issue;
 mod land;
 mod lanes;
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::collections::{BTreeSet, VecDeque};
 use std::future::{Future, poll_fn};
 use std::rc::Rc;
@@ -48,7 +48,7 @@ pub(super) struct Inner {
     pub(super) config: QueueConfig,
     state: RefCell<State>,
     /// An empty outbox, kept for its memory.
-    outbox: Cell<Outbox>,
+    outbox: RefCell<Outbox>,
 }
 
 /// Whether requests are taken and read.
@@ -137,7 +137,7 @@ impl Inner {
             id,
             config,
             state: RefCell::new(state),
-            outbox: Cell::default(),
+            outbox: RefCell::default(),
         });
         // The task ends with the queue; nobody waits for it.
         drop(spawn_local(Engine::new(Rc::clone(&inner)).run()));
@@ -146,26 +146,37 @@ impl Inner {
 
     /// Makes a change at the time it is, and does what it sets off.
     pub(super) fn with_time<R>(&self, change: impl FnOnce(&mut State, &mut Outbox) -> R) -> R {
-        let now = Instant::now();
-        self.with(|state, out| {
-            state.now_ns = state.ns_at(now);
-            change(state, out)
-        })
+        self.change(Some(Instant::now()), change)
     }
 
     /// Makes a change, and does what it sets off. Its time is that of the last one that asked.
     pub(super) fn with<R>(&self, change: impl FnOnce(&mut State, &mut Outbox) -> R) -> R {
-        let mut out = self.outbox.take();
+        self.change(None, change)
+    }
+
+    #[inline]
+    fn change<R>(
+        &self,
+        now: Option<Instant>,
+        change: impl FnOnce(&mut State, &mut Outbox) -> R,
+    ) -> R {
+        let mut out = self.outbox.borrow_mut();
         let result = {
             let state = &mut *self.state.borrow_mut();
+            if let Some(now) = now {
+                state.now_ns = state.ns_at(now);
+            }
             let result = change(state, &mut out);
             state.settle(&mut out);
             result
         };
         if !out.is_empty() {
-            out.run();
+            // What it runs may make changes of its own, which find another one.
+            let mut due = std::mem::take(&mut *out);
+            drop(out);
+            due.run();
+            *self.outbox.borrow_mut() = due;
         }
-        self.outbox.set(out);
         result
     }
 

@@ -306,6 +306,9 @@ impl<T> Order<T> {
         now_ns: u64,
         admit: &mut impl FnMut(Class, u64) -> Admit,
     ) -> Result<Option<u32>, AllFull> {
+        if self.deadlines.iter().all(Deadlines::is_empty) {
+            return Ok(None);
+        }
         let horizon_ns = now_ns.saturating_add(self.policy.slack_ns);
         let mut due = Class::ALL.map(|class| {
             let first = self.deadlines[class.index()].first();
@@ -335,6 +338,11 @@ impl<T> Order<T> {
     ) -> Result<Option<(usize, u32)>, AllFull> {
         let heads = Class::ALL.map(|class| self.slots.head(class));
         let aged = self.aged(heads, now_ns);
+        if !self.aging
+            && let Some(slot) = self.slots.sole_head()
+        {
+            return self.in_turn_alone(slot, admit);
+        }
         let mut waiting = std::array::from_fn(|line| match heads.get(line) {
             Some(head) => head.is_some(),
             None => self.aging,
@@ -369,6 +377,24 @@ impl<T> Order<T> {
             }
         }
         Ok(found)
+    }
+
+    /// What [`in_turn`](Self::in_turn) finds when one line alone has requests, `slot` the first.
+    fn in_turn_alone(
+        &mut self,
+        slot: u32,
+        admit: &mut impl FnMut(Class, u64) -> Admit,
+    ) -> Result<Option<(usize, u32)>, AllFull> {
+        let head = self.slots.get(slot);
+        let line = head.class.index();
+        match admit(head.class, head.bytes) {
+            Admit::Take => {
+                self.shares.serve(line);
+                Ok(Some((line, slot)))
+            }
+            Admit::ClassFull => Ok(None),
+            Admit::Full => Err(AllFull),
+        }
     }
 
     /// The heads that have waited long, the oldest first. Tells the shares when the first comes.
