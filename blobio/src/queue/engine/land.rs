@@ -77,6 +77,15 @@ impl State {
         };
         if let Some(to) = to {
             record.to = Place::Here(to.into_whole());
+            // As most of them end: with all that was asked.
+            let whole = record.done == 0 && record.parts == 1 && record.error.is_none();
+            if let Ok(got) = result
+                && whole
+                && got == record.len
+            {
+                record.parts = 0;
+                return self.conclude(key, got, out);
+            }
         }
         match result {
             Ok(got) if got < len => record.end = record.done + got,

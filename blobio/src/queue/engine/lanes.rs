@@ -113,11 +113,13 @@ pub(super) async fn lane(inner: Rc<Inner>) {
                 has_waited |= polled.is_pending();
                 polled
             });
-            let brought = brought.await;
-            match aloft.refused(how, brought) {
-                Ok(brought) => break brought,
-                Err(Some(again)) => (future, how) = again,
-                Err(None) => break lost(),
+            let mut brought = brought.await;
+            if !aloft.is_refused(how, &brought) {
+                break brought;
+            }
+            match brought.to.take().and_then(|to| aloft.again(to)) {
+                Some(again) => (future, how) = again,
+                None => break lost(),
             }
         };
         // The future is code of others and goes before its result is told.
@@ -168,22 +170,29 @@ impl Aloft<'_> {
         Some((future, how))
     }
 
-    /// Issues a read again that was refused; gives what it brought otherwise.
-    fn refused(&self, how: ReadHow, brought: Brought) -> Result<Brought, Option<Begun>> {
+    /// Learns from what a read brought, and says whether it was refused and is to be issued again.
+    fn is_refused(&self, how: ReadHow, brought: &Brought) -> bool {
         let Some(read) = &self.read else {
-            return Ok(brought);
+            return false;
         };
         let refused = how == ReadHow::NoWait
             && matches!(&brought.result, Err(error) if error.kind() == io::ErrorKind::WouldBlock);
-        let cached = submit::learn(read.blob.cached.get(), how, refused);
-        read.blob.cached.set(cached);
-        let to = match brought {
-            Brought { to: Some(to), .. } if refused => to,
-            brought => return Ok(brought),
-        };
+        let cached = read.blob.cached.get();
+        let learnt = submit::learn(cached, how, refused);
+        if learnt != cached {
+            read.blob.cached.set(learnt);
+        }
+        refused && brought.to.is_some()
+    }
+
+    /// Issues a read again that was refused.
+    #[cold]
+    fn again(&self, to: Destination) -> Option<Begun> {
+        let read = self.read.as_ref()?;
         self.inner
             .with(|state, _| state.counters.totals.refused += 1);
-        Err(self.issue(to, submit::after_refusal(cached, read.len)))
+        let how = submit::after_refusal(read.blob.cached.get(), read.len);
+        self.issue(to, how)
     }
 
     fn land(&mut self, brought: Brought) {

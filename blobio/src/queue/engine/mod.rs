@@ -224,7 +224,11 @@ impl State {
     }
 
     /// Cancels what one that failed has taken along, and gives free places to those who wait.
+    #[inline]
     fn follow_up(&mut self, out: &mut Outbox) {
+        if self.to_cancel.is_empty() && self.line.is_empty() {
+            return;
+        }
         while let Some(batch) = self.to_cancel.pop() {
             self.cancel_batch(&batch, out);
         }
@@ -233,8 +237,9 @@ impl State {
 
     /// Turns a time into one of the queue's clock.
     fn ns_at(&self, at: Instant) -> u64 {
-        let since = at.saturating_duration_since(self.epoch).as_nanos();
-        u64::try_from(since).unwrap_or(u64::MAX)
+        let since = at.saturating_duration_since(self.epoch);
+        let seconds_ns = since.as_secs().saturating_mul(1_000_000_000);
+        seconds_ns.saturating_add(u64::from(since.subsec_nanos()))
     }
 
     pub(super) fn is_open(&self) -> bool {

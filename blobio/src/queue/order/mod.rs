@@ -336,13 +336,14 @@ impl<T> Order<T> {
         now_ns: u64,
         admit: &mut impl FnMut(Class, u64) -> Admit,
     ) -> Result<Option<(usize, u32)>, AllFull> {
-        let heads = Class::ALL.map(|class| self.slots.head(class));
-        let aged = self.aged(heads, now_ns);
         if !self.aging
             && let Some(slot) = self.slots.sole_head()
+            && !self.is_aged(slot, now_ns)
         {
             return self.in_turn_alone(slot, admit);
         }
+        let heads = Class::ALL.map(|class| self.slots.head(class));
+        let aged = self.aged(heads, now_ns);
         let mut waiting = std::array::from_fn(|line| match heads.get(line) {
             Some(head) => head.is_some(),
             None => self.aging,
@@ -400,10 +401,7 @@ impl<T> Order<T> {
     /// The heads that have waited long, the oldest first. Tells the shares when the first comes.
     fn aged(&mut self, heads: [Option<u32>; 4], now_ns: u64) -> [Option<u32>; 4] {
         let queued = |&slot: &u32| self.slots.get(slot).queued_ns;
-        let is_aged = |slot: &u32| {
-            let waited_ns = now_ns.saturating_sub(queued(slot));
-            waited_ns >= self.policy.age_after_ns
-        };
+        let is_aged = |slot: &u32| self.is_aged(*slot, now_ns);
         let mut aged = heads.map(|head| head.filter(is_aged));
         let aging = aged != [None; Class::COUNT];
         if aging {
@@ -418,6 +416,11 @@ impl<T> Order<T> {
         }
         self.aging = aging;
         aged
+    }
+
+    fn is_aged(&self, slot: u32, now_ns: u64) -> bool {
+        let waited_ns = now_ns.saturating_sub(self.slots.get(slot).queued_ns);
+        waited_ns >= self.policy.age_after_ns
     }
 
     fn take_in_turn(&mut self, line: usize, slot: u32, now_ns: u64) -> Popped<T> {
