@@ -99,20 +99,22 @@ impl State {
         Some(popped)
     }
 
-    /// Takes what is next for a lane whose read has just ended, without the engine. None where
-    /// that is for the engine to choose: it plans requests together, calls allocators, and runs
-    /// after those who have been told something and may ask for what is more important.
-    pub(super) fn take_next(&mut self, next: &mut Option<Read>, out: &mut Outbox) {
+    /// Takes what is next for a lane whose `read` has just ended, without the engine, and says
+    /// whether there is anything. Not where that is for the engine to choose: it plans requests
+    /// together, calls allocators, and runs after those who have been told something and may ask
+    /// for what is more important.
+    pub(super) fn take_next(&mut self, read: &mut Read, out: &mut Outbox) -> bool {
         self.follow_up(out);
         let apart = self.engine_only == 0 && self.put_off.is_empty();
         if !apart || !self.is_open() || out.tells_anybody() {
-            return;
+            return false;
         }
         while let Some(popped) = self.pop() {
             if !self.park(popped.value) {
-                return self.read_next(popped.value, next, out);
+                return self.read_next(popped.value, read, out);
             }
         }
+        false
     }
 
     /// Says whether the engine may find something to choose. It may be wrong about that, but not

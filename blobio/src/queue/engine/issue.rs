@@ -139,36 +139,37 @@ impl State {
         })
     }
 
-    /// Makes the read of a request that was taken out of the order, as one in flight, unless it
-    /// ends here.
-    pub(super) fn read_next(&mut self, key: Key, next: &mut Option<Read>, out: &mut Outbox) {
+    /// Makes `read`, which has ended, that of a request that was taken out of the order, as one in
+    /// flight. Says whether there is one: the request may end here.
+    pub(super) fn read_next(&mut self, key: Key, read: &mut Read, out: &mut Outbox) -> bool {
         let Some(record) = self.records.get_mut(key) else {
-            return;
+            return false;
         };
         let (pos, len) = (record.piece_pos(), record.piece_len());
         if let Place::Fresh(dest) = &mut record.to
             && let Err(error) = dest.reserve(record.len)
         {
-            return self.finish(key, Err(ReadError::io(error)), out);
+            self.finish(key, Err(ReadError::io(error)), out);
+            return false;
         }
         if len == 0 {
             let total = record.done;
-            return self.conclude(key, total, out);
+            self.conclude(key, total, out);
+            return false;
         }
-        let to = record.take_piece(len);
+        read.to = record.take_piece(len);
         record.state = record::State::Flying;
         record.parts = 1;
-        let bytes = len as u64;
-        *next = Some(Read {
-            blob: Rc::clone(&record.blob),
-            pos,
-            len,
-            class: record.class,
-            bytes,
-            flight: Some(self.in_flight.start(record.class, bytes)),
-            served: Served::One(key),
-            to,
-        });
+        if !Rc::ptr_eq(&read.blob, &record.blob) {
+            out.drop_blob(std::mem::replace(&mut read.blob, Rc::clone(&record.blob)));
+        }
+        read.pos = pos;
+        read.len = len;
+        read.class = record.class;
+        read.bytes = len as u64;
+        read.flight = Some(self.in_flight.start(read.class, read.bytes));
+        read.served = Served::One(key);
+        true
     }
 
     /// Plans the reads of one blob.

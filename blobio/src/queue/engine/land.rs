@@ -39,21 +39,21 @@ impl State {
         }
     }
 
-    /// Takes what a read brought, and leaves the next read of the lane in `next` if it need not
-    /// wait for the engine.
+    /// Takes what a read brought, and makes it the next read of the lane if that need not wait for
+    /// the engine; says whether it did.
     pub(super) fn land_for_next(
         &mut self,
         read: &mut Read,
         brought: Brought,
-        next: &mut Option<Read>,
         out: &mut Outbox,
-    ) {
+    ) -> bool {
         let was_due = self.due;
         self.land(read, brought, out);
-        self.take_next(next, out);
-        if next.is_some() {
+        let goes_on = self.take_next(read, out);
+        if goes_on {
             self.due = was_due || self.may_choose();
         }
+        goes_on
     }
 
     /// Ends a read that nobody will complete.
@@ -76,16 +76,19 @@ impl State {
             return out.drop_destination(to);
         };
         if let Some(to) = to {
-            record.to = Place::Here(to.into_whole());
+            let mut to = to.into_whole();
             // As most of them end: with all that was asked.
             let whole = record.done == 0 && record.parts == 1 && record.error.is_none();
             if let Ok(got) = result
                 && whole
                 && got == record.len
             {
+                to.truncate(got);
+                record.to = Place::Here(to);
                 record.parts = 0;
-                return self.conclude(key, got, out);
+                return self.finish(key, Ok(got), out);
             }
+            record.to = Place::Here(to);
         }
         match result {
             Ok(got) if got < len => record.end = record.done + got,

@@ -146,7 +146,10 @@ impl Aloft<'_> {
     fn begin(&mut self) -> Option<Begun> {
         let inner = self.inner;
         let read = self.read.as_mut()?;
-        let to = read.to.take()?;
+        let Some(to) = read.to.take() else {
+            self.land(lost());
+            return None;
+        };
         if let Served::One(key) = read.served
             && inner.look(|state| state.is_unwanted(key))
         {
@@ -206,10 +209,12 @@ impl Aloft<'_> {
 
     /// Lands the read, and goes on with the next one if the lane is given one.
     fn land_for_next(&mut self, brought: Brought) {
-        if let Some(mut read) = self.read.take() {
-            let (landed, next) = (&mut read, &mut self.read);
-            self.inner
-                .with_time(|state, out| state.land_for_next(landed, brought, next, out));
+        let Some(read) = &mut self.read else { return };
+        let goes_on = self
+            .inner
+            .with_time(|state, out| state.land_for_next(read, brought, out));
+        if !goes_on {
+            let read = self.read.take();
             guarded(|| drop(read));
         }
     }

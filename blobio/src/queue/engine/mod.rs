@@ -5,7 +5,8 @@
 //! - `choose.rs`: which requests are next, and which of their neighbours go with them.
 //! - `issue.rs`: what was chosen becomes reads.
 //! - `land.rs`: what a read brought goes to its requests.
-//! - `lanes.rs`: the tasks that reads run in.
+//! - `lanes.rs`: the tasks that reads run in. One whose read has ended takes what is next itself,
+//!   where nothing is to be planned and nobody is to be told first.
 //!
 //! The state is borrowed for one change at a time. What a change sets off in code of others
 //! (wakers, drops, replies) is in its [`Outbox`], and happens after the borrow has ended; blobs

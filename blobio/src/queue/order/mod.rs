@@ -219,6 +219,14 @@ impl<T> Order<T> {
         now_ns: u64,
         mut admit: impl FnMut(Class, u64) -> Admit,
     ) -> Option<Popped<T>> {
+        if let Some(slot) = self.sole(now_ns) {
+            let Slot { class, bytes, .. } = *self.slots.get(slot);
+            if admit(class, bytes) != Admit::Take {
+                return None;
+            }
+            self.shares.serve(class.index());
+            return Some(self.take_in_turn(class.index(), slot, now_ns));
+        }
         let indebted = self.urgent_debt >= self.policy.urgent_burst;
         if !indebted && let Some(slot) = self.urgent(now_ns, &mut admit).ok()? {
             return Some(self.take_urgent(slot, now_ns, false));
@@ -300,15 +308,23 @@ impl<T> Order<T> {
         self.slots.get(slot).value.as_ref()
     }
 
+    /// Finds the request that is next whatever the policy: all are of one class, none has a
+    /// deadline, and none has aged.
+    #[inline]
+    fn sole(&self, now_ns: u64) -> Option<u32> {
+        if self.aging || !self.deadlines.iter().all(Deadlines::is_empty) {
+            return None;
+        }
+        let slot = self.slots.sole_head()?;
+        (!self.is_aged(slot, now_ns)).then_some(slot)
+    }
+
     /// Finds the request with the earliest deadline that is near; `Err` when all must wait.
     fn urgent(
         &self,
         now_ns: u64,
         admit: &mut impl FnMut(Class, u64) -> Admit,
     ) -> Result<Option<u32>, AllFull> {
-        if self.deadlines.iter().all(Deadlines::is_empty) {
-            return Ok(None);
-        }
         let horizon_ns = now_ns.saturating_add(self.policy.slack_ns);
         let mut due = Class::ALL.map(|class| {
             let first = self.deadlines[class.index()].first();
@@ -336,12 +352,6 @@ impl<T> Order<T> {
         now_ns: u64,
         admit: &mut impl FnMut(Class, u64) -> Admit,
     ) -> Result<Option<(usize, u32)>, AllFull> {
-        if !self.aging
-            && let Some(slot) = self.slots.sole_head()
-            && !self.is_aged(slot, now_ns)
-        {
-            return self.in_turn_alone(slot, admit);
-        }
         let heads = Class::ALL.map(|class| self.slots.head(class));
         let aged = self.aged(heads, now_ns);
         let mut waiting = std::array::from_fn(|line| match heads.get(line) {
@@ -380,24 +390,6 @@ impl<T> Order<T> {
         Ok(found)
     }
 
-    /// What [`in_turn`](Self::in_turn) finds when one line alone has requests, `slot` the first.
-    fn in_turn_alone(
-        &mut self,
-        slot: u32,
-        admit: &mut impl FnMut(Class, u64) -> Admit,
-    ) -> Result<Option<(usize, u32)>, AllFull> {
-        let head = self.slots.get(slot);
-        let line = head.class.index();
-        match admit(head.class, head.bytes) {
-            Admit::Take => {
-                self.shares.serve(line);
-                Ok(Some((line, slot)))
-            }
-            Admit::ClassFull => Ok(None),
-            Admit::Full => Err(AllFull),
-        }
-    }
-
     /// The heads that have waited long, the oldest first. Tells the shares when the first comes.
     fn aged(&mut self, heads: [Option<u32>; 4], now_ns: u64) -> [Option<u32>; 4] {
         let queued = |&slot: &u32| self.slots.get(slot).queued_ns;
@@ -423,6 +415,7 @@ impl<T> Order<T> {
         waited_ns >= self.policy.age_after_ns
     }
 
+    #[inline]
     fn take_in_turn(&mut self, line: usize, slot: u32, now_ns: u64) -> Popped<T> {
         let cost = self.policy.cost(self.slots.get(slot).bytes);
         self.shares.charge(line, cost);
@@ -447,6 +440,7 @@ impl<T> Order<T> {
         self.popped(slot, Reason::Deadline, now_ns)
     }
 
+    #[inline]
     fn popped(&mut self, slot: u32, reason: Reason, now_ns: u64) -> Popped<T> {
         let taken = self.slots.get(slot);
         let Slot { class, bytes, .. } = *taken;
