@@ -161,7 +161,9 @@ impl BatchState {
             mirror.requests_done.store(done, Ordering::Release);
         }
         shared.slots[index] = Slot::Done(finished);
-        out.wake_all(shared.watchers.drain(..));
+        if !shared.watchers.is_empty() {
+            out.wake_all(shared.watchers.drain(..));
+        }
         if shared.is_done() {
             out.wake_all(shared.waker.take());
             return false;

@@ -2,8 +2,10 @@
 //! it is code of others that may call the queue again.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::rc::Rc;
 use std::task::Waker;
 
+use super::blob::Entry;
 use super::handle::Finished;
 use super::record::Record;
 use super::request::Request;
@@ -21,6 +23,7 @@ pub(super) struct Outbox {
 /// What has drop code of others in it.
 enum Dropped {
     Record(Record),
+    Blob(Rc<Entry>),
     Request(Request),
     Finished(Finished),
     Destination(Destination),
@@ -38,6 +41,10 @@ impl Outbox {
 
     pub(super) fn drop_record(&mut self, record: Record) {
         self.dropped.push(Dropped::Record(record));
+    }
+
+    pub(super) fn drop_blob(&mut self, blob: Rc<Entry>) {
+        self.dropped.push(Dropped::Blob(blob));
     }
 
     pub(super) fn drop_request(&mut self, request: Request) {
@@ -69,12 +76,18 @@ impl Outbox {
         for dropped in self.dropped.drain(..) {
             guarded(|| match dropped {
                 Dropped::Record(record) => drop(record),
+                Dropped::Blob(blob) => drop(blob),
                 Dropped::Request(request) => drop(request),
                 Dropped::Finished(finished) => drop(finished),
                 Dropped::Destination(destination) => drop(destination),
                 Dropped::Waker(waker) => drop(waker),
             });
         }
+    }
+
+    /// Says whether anybody is to be told of the change.
+    pub(super) fn tells_anybody(&self) -> bool {
+        !self.wakes.is_empty() || !self.replies.is_empty()
     }
 
     pub(super) fn is_empty(&self) -> bool {

@@ -167,6 +167,25 @@ impl Record {
         }
     }
 
+    /// Says whether it may share a read with its neighbours.
+    pub(super) fn merges(&self) -> bool {
+        self.blob.merges() && !self.alone
+    }
+
+    /// Says whether only the engine may choose it, while it is queued: to take its neighbours
+    /// along, or because others are to make its destination.
+    pub(super) fn is_engine_only(&self) -> bool {
+        self.merges() || matches!(self.to, Place::Allocate(_))
+    }
+
+    /// Says whether no code of others runs when it is dropped, now that somebody else has its blob.
+    pub(super) fn is_plain(&self) -> bool {
+        Rc::strong_count(&self.blob) > 1
+            && self.error.is_none()
+            && self.to.is_away()
+            && matches!(self.target, Target::Detached)
+    }
+
     /// Gives where the next piece begins.
     pub(super) fn piece_pos(&self) -> u64 {
         self.pos.saturating_add(self.done as u64)
@@ -268,6 +287,13 @@ impl Records {
     pub(super) fn get_mut(&mut self, key: Key) -> Option<&mut Record> {
         let record = self.slots.get_mut(key.slot as usize)?;
         (record.serial == key.serial).then_some(record)
+    }
+
+    /// Drops a record where it is.
+    pub(super) fn discard(&mut self, key: Key) {
+        if self.get(key).is_some() {
+            drop(self.slots.remove(key.slot as usize));
+        }
     }
 
     pub(super) fn remove(&mut self, key: Key) -> Option<Record> {

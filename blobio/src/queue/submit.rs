@@ -80,6 +80,8 @@ pub(super) fn after_refusal(_cached: Cached, _len: usize) -> ReadHow {
 /// Learns from a read that was issued as `how` and was refused, or not.
 pub(super) fn learn(cached: Cached, how: ReadHow, refused: bool) -> Cached {
     match how {
+        // As nearly all reads of what is cached end: there is nothing new in it.
+        ReadHow::NoWait if !refused && cached.hits == ALL && cached.until_probe == 0 => cached,
         ReadHow::NoWait => {
             let found = if refused { 0 } else { i32::from(ALL) };
             let known = i32::from(cached.hits);

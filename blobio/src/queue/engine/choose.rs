@@ -5,7 +5,7 @@ use crate::plan::{Limits, Plan, Want};
 use crate::queue::Class;
 use crate::queue::error::ReadError;
 use crate::queue::limits::Flight;
-use crate::queue::order::Admit;
+use crate::queue::order::{Admit, Popped};
 use crate::queue::outbox::{Outbox, guarded};
 use crate::queue::record::{self, Key, Place};
 
@@ -66,9 +66,7 @@ impl State {
     ) -> bool {
         self.issue_put_off(out);
         while self.put_off.is_empty() && window.chosen.len() < window_max {
-            let in_flight = &self.in_flight;
-            let admit = |class, bytes| in_flight.admit(class, bytes);
-            let Some(popped) = self.order.pop(self.now_ns, admit) else {
+            let Some(popped) = self.pop() else {
                 break;
             };
             let key = popped.value;
@@ -89,11 +87,49 @@ impl State {
         !window.chosen.is_empty() || self.lanes.is_due()
     }
 
+    /// Takes what is next out of the order, if there is room for it.
+    fn pop(&mut self) -> Option<Popped<Key>> {
+        let in_flight = &self.in_flight;
+        let admit = |class, bytes| in_flight.admit(class, bytes);
+        let popped = self.order.pop(self.now_ns, admit)?;
+        let record = self.records.get_mut(popped.value);
+        let record = record.expect("what is queued is held");
+        record.ticket = None;
+        self.engine_only -= usize::from(record.is_engine_only());
+        Some(popped)
+    }
+
+    /// Takes what is next for a lane whose `read` has just ended, without the engine, and says
+    /// whether there is anything. Not where that is for the engine to choose: it plans requests
+    /// together, calls allocators, and runs after those who have been told something and may ask
+    /// for what is more important.
+    pub(super) fn take_next(&mut self, read: &mut Read, out: &mut Outbox) -> bool {
+        self.follow_up(out);
+        let apart = self.engine_only == 0 && self.put_off.is_empty();
+        if !apart || !self.is_open() || out.tells_anybody() {
+            return false;
+        }
+        while let Some(popped) = self.pop() {
+            if !self.park(popped.value) {
+                return self.read_next(popped.value, read, out);
+            }
+        }
+        false
+    }
+
+    /// Says whether the engine may find something to choose. It may be wrong about that, but not
+    /// when it says no.
+    pub(super) fn may_choose(&self) -> bool {
+        let may_go = |class: &Class| {
+            self.order.len_of(*class) > 0 && self.in_flight.admit(*class, 0) == Admit::Take
+        };
+        !self.put_off.is_empty() || Class::ALL.iter().any(may_go)
+    }
+
     /// Puts a request aside whose destination, half full between two pieces, would take too much
     /// memory besides those that are.
     fn park(&mut self, key: Key) -> bool {
         let record = self.records.get_mut(key).expect("what is queued is held");
-        record.ticket = None;
         let allocates = match &record.to {
             Place::Allocate(_) => true,
             Place::Fresh(dest) => dest.capacity() < record.len,

@@ -38,7 +38,8 @@ impl State {
             .expect("the order has a place for each request that is held");
         record.state = record::State::Queued;
         record.ticket = Some(ticket);
-        if record.blob.merges() && !record.alone {
+        self.engine_only += usize::from(record.is_engine_only());
+        if record.merges() {
             let near = (record.blob.id, record.piece_pos(), key);
             self.near.insert(near);
         }
@@ -55,8 +56,11 @@ impl State {
                 if let Some(ticket) = record.ticket.take() {
                     self.order.remove(ticket);
                 }
-                let near = (record.blob.id, record.piece_pos(), key);
-                self.near.remove(&near);
+                self.engine_only -= usize::from(record.is_engine_only());
+                if record.merges() {
+                    let near = (record.blob.id, record.piece_pos(), key);
+                    self.near.remove(&near);
+                }
             }
             record::State::Parked => {
                 self.parked.remove(&(record.since_ns, key));
@@ -111,7 +115,9 @@ impl State {
     }
 
     fn forget(&mut self, key: Key, out: &mut Outbox) {
-        if let Some(record) = self.records.remove(key) {
+        if self.records.get(key).is_some_and(Record::is_plain) {
+            self.records.discard(key);
+        } else if let Some(record) = self.records.remove(key) {
             out.drop_record(record);
         }
     }

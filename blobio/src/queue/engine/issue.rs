@@ -139,6 +139,39 @@ impl State {
         })
     }
 
+    /// Makes `read`, which has ended, that of a request that was taken out of the order, as one in
+    /// flight. Says whether there is one: the request may end here.
+    pub(super) fn read_next(&mut self, key: Key, read: &mut Read, out: &mut Outbox) -> bool {
+        let Some(record) = self.records.get_mut(key) else {
+            return false;
+        };
+        let (pos, len) = (record.piece_pos(), record.piece_len());
+        if let Place::Fresh(dest) = &mut record.to
+            && let Err(error) = dest.reserve(record.len)
+        {
+            self.finish(key, Err(ReadError::io(error)), out);
+            return false;
+        }
+        if len == 0 {
+            let total = record.done;
+            self.conclude(key, total, out);
+            return false;
+        }
+        read.to = record.take_piece(len);
+        record.state = record::State::Flying;
+        record.parts = 1;
+        if !Rc::ptr_eq(&read.blob, &record.blob) {
+            out.drop_blob(std::mem::replace(&mut read.blob, Rc::clone(&record.blob)));
+        }
+        read.pos = pos;
+        read.len = len;
+        read.class = record.class;
+        read.bytes = len as u64;
+        read.flight = Some(self.in_flight.start(read.class, read.bytes));
+        read.served = Served::One(key);
+        true
+    }
+
     /// Plans the reads of one blob.
     fn read_together(
         &mut self,

@@ -18,8 +18,8 @@ pub(super) struct Brought {
 }
 
 impl State {
-    /// Takes what a read brought.
-    pub(super) fn land(&mut self, mut read: Read, brought: Brought, out: &mut Outbox) {
+    /// Takes what a read brought. The read is dropped later: its blob may go with it.
+    pub(super) fn land(&mut self, read: &mut Read, brought: Brought, out: &mut Outbox) {
         if let Some(flight) = read.flight.take() {
             self.in_flight.finish(flight);
         }
@@ -29,24 +29,39 @@ impl State {
         let result = result.map(|len| len.min(read.len));
         self.counters.totals.reads += 1;
         self.counters.totals.bytes_read += result.as_ref().map_or(0, |len| *len as u64);
-        match read.served {
-            Served::One(key) => {
-                let piece_len = read.len;
-                self.land_piece(key, piece_len, result, to, out);
-            }
+        match &read.served {
+            Served::One(key) => self.land_piece(*key, read.len, result, to, out),
             Served::Many {
                 host,
                 shared,
                 parts,
-            } => self.land_shared(host, shared, &parts, result, to, out),
+            } => self.land_shared(*host, *shared, parts, result, to, out),
         }
+    }
+
+    /// Takes what a read brought, and makes it the next read of the lane if that need not wait for
+    /// the engine; says whether it did.
+    pub(super) fn land_for_next(
+        &mut self,
+        read: &mut Read,
+        brought: Brought,
+        out: &mut Outbox,
+    ) -> bool {
+        let was_due = self.due;
+        self.land(read, brought, out);
+        let goes_on = self.take_next(read, out);
+        if goes_on {
+            self.due = was_due || self.may_choose();
+        }
+        goes_on
     }
 
     /// Ends a read that nobody will complete.
     pub(super) fn lose(&mut self, mut read: Read, out: &mut Outbox) {
         let to = read.to.take();
         let result = Err(ReadError::WorkerGone);
-        self.land(read, Brought { result, to }, out);
+        self.land(&mut read, Brought { result, to }, out);
+        out.drop_blob(read.blob);
     }
 
     fn land_piece(
@@ -61,7 +76,19 @@ impl State {
             return out.drop_destination(to);
         };
         if let Some(to) = to {
-            record.to = Place::Here(to.into_whole());
+            let mut to = to.into_whole();
+            // As most of them end: with all that was asked.
+            let whole = record.done == 0 && record.parts == 1 && record.error.is_none();
+            if let Ok(got) = result
+                && whole
+                && got == record.len
+            {
+                to.truncate(got);
+                record.to = Place::Here(to);
+                record.parts = 0;
+                return self.finish(key, Ok(got), out);
+            }
+            record.to = Place::Here(to);
         }
         match result {
             Ok(got) if got < len => record.end = record.done + got,

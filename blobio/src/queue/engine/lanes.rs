@@ -91,33 +91,49 @@ impl Lanes {
 /// Runs reads until there will be no more.
 pub(super) async fn lane(inner: Rc<Inner>) {
     let lane = inner.with(|state, _| state.lanes.add());
+    let mut aloft = Aloft {
+        inner: &inner,
+        read: None,
+    };
     loop {
-        let next = poll_fn(|cx| {
-            let waker = cx.waker().clone();
-            inner.with(|state, out| state.lanes.poll_next(lane, waker, out))
-        });
-        let Some(read) = next.await else { return };
-        let mut aloft = Aloft {
-            inner: &inner,
-            read: Some(read),
-        };
+        if aloft.read.is_none() {
+            let next = poll_fn(|cx| {
+                let waker = cx.waker().clone();
+                inner.with(|state, out| state.lanes.poll_next(lane, waker, out))
+            });
+            let Some(read) = next.await else { return };
+            aloft.read = Some(read);
+        }
         let Some(first) = aloft.begin() else { continue };
         let (mut future, mut how) = first;
+        let mut has_waited = false;
         let brought = loop {
-            let brought = poll_fn(|cx| poll_guarded(&mut future, cx)).await;
-            match aloft.refused(how, brought) {
-                Ok(brought) => break brought,
-                Err(Some(again)) => (future, how) = again,
-                Err(None) => break lost(),
+            let brought = poll_fn(|cx| {
+                let polled = poll_guarded(&mut future, cx);
+                has_waited |= polled.is_pending();
+                polled
+            });
+            let mut brought = brought.await;
+            if !aloft.is_refused(how, &brought) {
+                break brought;
+            }
+            match brought.to.take().and_then(|to| aloft.again(to)) {
+                Some(again) => (future, how) = again,
+                None => break lost(),
             }
         };
         // The future is code of others and goes before its result is told.
         guarded(|| drop(future));
-        aloft.land(brought);
+        // A lane whose reads are done at once would never let others have their turn.
+        if has_waited {
+            aloft.land_for_next(brought);
+        } else {
+            aloft.land(brought);
+        }
     }
 }
 
-/// A read in a lane. Dropped before its end, with the task, it is lost.
+/// The read in a lane, if there is one. Dropped before its end, with the task, it is lost.
 struct Aloft<'a> {
     inner: &'a Inner,
     read: Option<Read>,
@@ -130,7 +146,10 @@ impl Aloft<'_> {
     fn begin(&mut self) -> Option<Begun> {
         let inner = self.inner;
         let read = self.read.as_mut()?;
-        let to = read.to.take()?;
+        let Some(to) = read.to.take() else {
+            self.land(lost());
+            return None;
+        };
         if let Served::One(key) = read.served
             && inner.look(|state| state.is_unwanted(key))
         {
@@ -154,28 +173,49 @@ impl Aloft<'_> {
         Some((future, how))
     }
 
-    /// Issues a read again that was refused; gives what it brought otherwise.
-    fn refused(&self, how: ReadHow, brought: Brought) -> Result<Brought, Option<Begun>> {
+    /// Learns from what a read brought, and says whether it was refused and is to be issued again.
+    fn is_refused(&self, how: ReadHow, brought: &Brought) -> bool {
         let Some(read) = &self.read else {
-            return Ok(brought);
+            return false;
         };
         let refused = how == ReadHow::NoWait
             && matches!(&brought.result, Err(error) if error.kind() == io::ErrorKind::WouldBlock);
-        let cached = submit::learn(read.blob.cached.get(), how, refused);
-        read.blob.cached.set(cached);
-        let to = match brought {
-            Brought { to: Some(to), .. } if refused => to,
-            brought => return Ok(brought),
-        };
+        let cached = read.blob.cached.get();
+        let learnt = submit::learn(cached, how, refused);
+        if learnt != cached {
+            read.blob.cached.set(learnt);
+        }
+        refused && brought.to.is_some()
+    }
+
+    /// Issues a read again that was refused.
+    #[cold]
+    fn again(&self, to: Destination) -> Option<Begun> {
+        let read = self.read.as_ref()?;
         self.inner
             .with(|state, _| state.counters.totals.refused += 1);
-        Err(self.issue(to, submit::after_refusal(cached, read.len)))
+        let how = submit::after_refusal(read.blob.cached.get(), read.len);
+        self.issue(to, how)
     }
 
     fn land(&mut self, brought: Brought) {
-        if let Some(read) = self.read.take() {
+        if let Some(mut read) = self.read.take() {
+            let landed = &mut read;
             self.inner
-                .with_time(|state, out| state.land(read, brought, out));
+                .with_time(|state, out| state.land(landed, brought, out));
+            guarded(|| drop(read));
+        }
+    }
+
+    /// Lands the read, and goes on with the next one if the lane is given one.
+    fn land_for_next(&mut self, brought: Brought) {
+        let Some(read) = &mut self.read else { return };
+        let goes_on = self
+            .inner
+            .with_time(|state, out| state.land_for_next(read, brought, out));
+        if !goes_on {
+            let read = self.read.take();
+            guarded(|| drop(read));
         }
     }
 }

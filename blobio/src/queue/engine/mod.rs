@@ -5,7 +5,8 @@
 //! - `choose.rs`: which requests are next, and which of their neighbours go with them.
 //! - `issue.rs`: what was chosen becomes reads.
 //! - `land.rs`: what a read brought goes to its requests.
-//! - `lanes.rs`: the tasks that reads run in.
+//! - `lanes.rs`: the tasks that reads run in. One whose read has ended takes what is next itself,
+//!   where nothing is to be planned and nobody is to be told first.
 //!
 //! The state is borrowed for one change at a time. What a change sets off in code of others
 //! (wakers, drops, replies) is in its [`Outbox`], and happens after the borrow has ended; blobs
@@ -17,7 +18,7 @@ mod issue;
 mod land;
 mod lanes;
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::collections::{BTreeSet, VecDeque};
 use std::future::{Future, poll_fn};
 use std::rc::Rc;
@@ -48,7 +49,7 @@ pub(super) struct Inner {
     pub(super) config: QueueConfig,
     state: RefCell<State>,
     /// An empty outbox, kept for its memory.
-    outbox: Cell<Outbox>,
+    outbox: RefCell<Outbox>,
 }
 
 /// Whether requests are taken and read.
@@ -70,6 +71,8 @@ pub(super) struct State {
     order: Order<Key>,
     /// Those of them whose blobs merge reads of neighbours, by blob and position.
     near: BTreeSet<(u64, u64, Key)>,
+    /// How many of those only the engine may choose.
+    engine_only: usize,
     /// Those that wait until less memory is in destinations that are half full, the oldest first.
     parked: BTreeSet<(u64, Key)>,
     line: Line,
@@ -110,6 +113,7 @@ impl Inner {
             held: 0,
             order: Order::new(policy)?,
             near: BTreeSet::new(),
+            engine_only: 0,
             parked: BTreeSet::new(),
             line: Line::new(usize::try_from(config.queued_max).unwrap_or(usize::MAX)),
             in_flight: InFlight::new(config.in_flight)?,
@@ -134,7 +138,7 @@ impl Inner {
             id,
             config,
             state: RefCell::new(state),
-            outbox: Cell::default(),
+            outbox: RefCell::default(),
         });
         // The task ends with the queue; nobody waits for it.
         drop(spawn_local(Engine::new(Rc::clone(&inner)).run()));
@@ -143,26 +147,37 @@ impl Inner {
 
     /// Makes a change at the time it is, and does what it sets off.
     pub(super) fn with_time<R>(&self, change: impl FnOnce(&mut State, &mut Outbox) -> R) -> R {
-        let now = Instant::now();
-        self.with(|state, out| {
-            state.now_ns = state.ns_at(now);
-            change(state, out)
-        })
+        self.change(Some(Instant::now()), change)
     }
 
     /// Makes a change, and does what it sets off. Its time is that of the last one that asked.
     pub(super) fn with<R>(&self, change: impl FnOnce(&mut State, &mut Outbox) -> R) -> R {
-        let mut out = self.outbox.take();
+        self.change(None, change)
+    }
+
+    #[inline]
+    fn change<R>(
+        &self,
+        now: Option<Instant>,
+        change: impl FnOnce(&mut State, &mut Outbox) -> R,
+    ) -> R {
+        let mut out = self.outbox.borrow_mut();
         let result = {
             let state = &mut *self.state.borrow_mut();
+            if let Some(now) = now {
+                state.now_ns = state.ns_at(now);
+            }
             let result = change(state, &mut out);
             state.settle(&mut out);
             result
         };
         if !out.is_empty() {
-            out.run();
+            // What it runs may make changes of its own, which find another one.
+            let mut due = std::mem::take(&mut *out);
+            drop(out);
+            due.run();
+            *self.outbox.borrow_mut() = due;
         }
-        self.outbox.set(out);
         result
     }
 
@@ -199,10 +214,7 @@ impl Inner {
 impl State {
     /// Does what follows from a change.
     fn settle(&mut self, out: &mut Outbox) {
-        while let Some(batch) = self.to_cancel.pop() {
-            self.cancel_batch(&batch, out);
-        }
-        self.admit(out);
+        self.follow_up(out);
         if self.is_quiet() {
             out.wake_all(self.quiet.drain(..));
             self.due |= self.is_over();
@@ -212,10 +224,23 @@ impl State {
         }
     }
 
+    /// Cancels what one that failed has taken along, and gives free places to those who wait.
+    #[inline]
+    fn follow_up(&mut self, out: &mut Outbox) {
+        if self.to_cancel.is_empty() && self.line.is_empty() {
+            return;
+        }
+        while let Some(batch) = self.to_cancel.pop() {
+            self.cancel_batch(&batch, out);
+        }
+        self.admit(out);
+    }
+
     /// Turns a time into one of the queue's clock.
     fn ns_at(&self, at: Instant) -> u64 {
-        let since = at.saturating_duration_since(self.epoch).as_nanos();
-        u64::try_from(since).unwrap_or(u64::MAX)
+        let since = at.saturating_duration_since(self.epoch);
+        let seconds_ns = since.as_secs().saturating_mul(1_000_000_000);
+        seconds_ns.saturating_add(u64::from(since.subsec_nanos()))
     }
 
     pub(super) fn is_open(&self) -> bool {

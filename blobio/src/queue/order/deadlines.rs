@@ -21,6 +21,10 @@ impl Deadlines {
         self.heap.first().copied()
     }
 
+    pub(super) fn is_empty(&self) -> bool {
+        self.heap.is_empty()
+    }
+
     /// Gives the memory back. Nothing has a deadline.
     pub(super) fn release(&mut self) {
         self.heap = Vec::new();

@@ -219,6 +219,14 @@ impl<T> Order<T> {
         now_ns: u64,
         mut admit: impl FnMut(Class, u64) -> Admit,
     ) -> Option<Popped<T>> {
+        if let Some(slot) = self.sole(now_ns) {
+            let Slot { class, bytes, .. } = *self.slots.get(slot);
+            if admit(class, bytes) != Admit::Take {
+                return None;
+            }
+            self.shares.serve(class.index());
+            return Some(self.take_in_turn(class.index(), slot, now_ns));
+        }
         let indebted = self.urgent_debt >= self.policy.urgent_burst;
         if !indebted && let Some(slot) = self.urgent(now_ns, &mut admit).ok()? {
             return Some(self.take_urgent(slot, now_ns, false));
@@ -300,6 +308,17 @@ impl<T> Order<T> {
         self.slots.get(slot).value.as_ref()
     }
 
+    /// Finds the request that is next whatever the policy: all are of one class, none has a
+    /// deadline, and none has aged.
+    #[inline]
+    fn sole(&self, now_ns: u64) -> Option<u32> {
+        if self.aging || !self.deadlines.iter().all(Deadlines::is_empty) {
+            return None;
+        }
+        let slot = self.slots.sole_head()?;
+        (!self.is_aged(slot, now_ns)).then_some(slot)
+    }
+
     /// Finds the request with the earliest deadline that is near; `Err` when all must wait.
     fn urgent(
         &self,
@@ -374,10 +393,7 @@ impl<T> Order<T> {
     /// The heads that have waited long, the oldest first. Tells the shares when the first comes.
     fn aged(&mut self, heads: [Option<u32>; 4], now_ns: u64) -> [Option<u32>; 4] {
         let queued = |&slot: &u32| self.slots.get(slot).queued_ns;
-        let is_aged = |slot: &u32| {
-            let waited_ns = now_ns.saturating_sub(queued(slot));
-            waited_ns >= self.policy.age_after_ns
-        };
+        let is_aged = |slot: &u32| self.is_aged(*slot, now_ns);
         let mut aged = heads.map(|head| head.filter(is_aged));
         let aging = aged != [None; Class::COUNT];
         if aging {
@@ -394,6 +410,12 @@ impl<T> Order<T> {
         aged
     }
 
+    fn is_aged(&self, slot: u32, now_ns: u64) -> bool {
+        let waited_ns = now_ns.saturating_sub(self.slots.get(slot).queued_ns);
+        waited_ns >= self.policy.age_after_ns
+    }
+
+    #[inline]
     fn take_in_turn(&mut self, line: usize, slot: u32, now_ns: u64) -> Popped<T> {
         let cost = self.policy.cost(self.slots.get(slot).bytes);
         self.shares.charge(line, cost);
@@ -418,6 +440,7 @@ impl<T> Order<T> {
         self.popped(slot, Reason::Deadline, now_ns)
     }
 
+    #[inline]
     fn popped(&mut self, slot: u32, reason: Reason, now_ns: u64) -> Popped<T> {
         let taken = self.slots.get(slot);
         let Slot { class, bytes, .. } = *taken;

@@ -100,6 +100,12 @@ impl<T> Slots<T> {
         (head != NONE).then_some(head)
     }
 
+    /// Returns the head of the line that all requests are in, if they are in one.
+    pub(super) fn sole_head(&self) -> Option<u32> {
+        let holds_all = |line: &&Line| line.len == self.len && line.head != NONE;
+        self.lines.iter().find(holds_all).map(|line| line.head)
+    }
+
     pub(super) fn next(&self, slot: u32) -> Option<u32> {
         let next = self.get(slot).next;
         (next != NONE).then_some(next)
