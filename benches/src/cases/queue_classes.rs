@@ -105,12 +105,12 @@ pub(crate) fn run(options: &Options, cores: &Cores) -> Outcome {
 /// Returns how long each urgent read took.
 async fn round(path: &Path, beside: Beside) -> Result<Vec<Duration>, Failure> {
     let low = Bounds {
-        ops: 4,
-        bytes: 1 << 20,
+        ops: 2,
+        bytes: 128 << 10,
     };
     let queue = BlobQueue::new(QueueConfig {
         // A read that is under way cannot be overtaken: short ones make room sooner.
-        read_max: 256 << 10,
+        read_max: 64 << 10,
         in_flight: Limits::default().with_class(Class::Low, low),
         ..QueueConfig::default()
     })?;

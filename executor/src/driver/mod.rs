@@ -187,12 +187,11 @@ impl Driver {
     /// enter can tell, it may have something.
     #[inline]
     pub(crate) fn pending_or_unseen(&mut self) -> Pending {
-        let pending = self.pending();
-        let unseen = self.backend.as_ref().is_some_and(Backend::wants_look);
-        Pending {
-            deferred: pending.deferred || unseen,
-            ..pending
+        let mut pending = self.pending();
+        if let Some(Backend::Threads(threads)) = &self.backend {
+            pending.deferred |= threads.wants_look();
         }
+        pending
     }
 
     /// Pushes what waits, submits it, and waits as told.

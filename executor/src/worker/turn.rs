@@ -139,6 +139,11 @@ impl Core {
         let mut polls = 0;
         let mut enter_start = start;
         let mut polls_since_enter = 0;
+        let mut look_at_clock = if budget.is_default() {
+            self.config.poll_batch
+        } else {
+            usize::MAX
+        };
         self.slice_start.set(start);
         while polls < polls_max {
             if end.is_some_and(|end| polls > 0 && Instant::now() >= end) || !self.local.run_one() {
@@ -166,10 +171,12 @@ impl Core {
                     self.slice_start.set(enter_start);
                 }
             }
-            let batch_over = budget.is_default() && polls % config.poll_batch == 0;
-            if batch_over && start.elapsed() >= config.reap_interval {
-                // Timers and messages wait for the next turn.
-                break;
+            if polls == look_at_clock {
+                look_at_clock += config.poll_batch;
+                if start.elapsed() >= config.reap_interval {
+                    // Timers and messages wait for the next turn.
+                    break;
+                }
             }
         }
         (polls, completions)
