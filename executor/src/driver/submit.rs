@@ -23,9 +23,9 @@ use crate::ring::{Ring, Sqe, Wait};
 /// Gives a submission to the ring; `false` when the ring is full.
 #[inline]
 pub(super) fn push(ring: &mut Ring, sqe: &Sqe) -> bool {
-    // SAFETY: pointers: an operation's point into its slot's memory (`Kind`), which the slab keeps
-    // where it is until the last completion, or for ever (`leak_in_flight`); a control submission
-    // has none. Descriptors: the memory of an operation holds its own; the kick's is never closed.
+    // SAFETY: pointers: an operation's point to bytes that its slot's memory owns, and that stay
+    // where they are when the slab grows and moves that memory's words (`Kind`); the slab keeps it
+    // until the last completion, or for ever (`leak_in_flight`). A control submission has none. Descriptors: the memory of an operation holds its own; the kick's is never closed.
     unsafe { ring.push(sqe) }
 }
 
