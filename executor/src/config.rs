@@ -12,6 +12,8 @@ pub(crate) const SQ_ENTRIES_MAX: u32 = 32_768;
 pub(crate) const CQ_ENTRIES_MAX: u32 = 2 * SQ_ENTRIES_MAX;
 /// Completions taken from the ring before the tasks they belong to are woken.
 pub(crate) const REAP_BATCH: usize = 256;
+/// Timers that a turn fires at most; what is left makes the next turn begin at once.
+pub(crate) const EXPIRE_BATCH: usize = 256;
 /// The variable that names the backend where the program does not.
 const ENVIRONMENT: &str = "CORELANE_BACKEND";
 /// Most threads that serve one worker's files.

@@ -251,6 +251,33 @@ fn sleeps_side_by_side_allocate_nothing() {
 }
 
 #[test]
+fn more_timers_due_at_once_than_ever_before_allocate_nothing() {
+    run(async {
+        sleep(Duration::from_micros(100)).await;
+        let begun = std::rc::Rc::new(Cell::new(0));
+        let ended = std::rc::Rc::new(Cell::new(0));
+        for _ in 0..SLEEPERS {
+            let (begun, ended) = (std::rc::Rc::clone(&begun), std::rc::Rc::clone(&ended));
+            drop(spawn_local(async move {
+                begun.set(begun.get() + 1);
+                sleep(Duration::from_millis(50)).await;
+                ended.set(ended.get() + 1);
+            }));
+        }
+        while begun.get() < SLEEPERS {
+            yield_now().await;
+        }
+        let before = allocations();
+        // Nobody polls meanwhile: all of them are late by the time the worker looks.
+        std::thread::sleep(Duration::from_millis(60));
+        while ended.get() < SLEEPERS {
+            yield_now().await;
+        }
+        assert_eq!(allocations() - before, 0);
+    });
+}
+
+#[test]
 fn wakes_between_tasks_allocate_nothing() {
     run(async {
         let notify =

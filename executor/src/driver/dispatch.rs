@@ -4,6 +4,7 @@
 use std::task::Waker;
 
 use super::{Driver, READY_MAX};
+use crate::config::REAP_BATCH;
 use crate::guard::guarded_each;
 use crate::op::Outcome;
 use crate::op::lifecycle::Action;
@@ -24,6 +25,15 @@ pub(crate) struct Delivery {
 }
 
 impl Delivery {
+    /// Has room for one batch of completions, so that a larger batch than any before allocates
+    /// nothing.
+    pub(crate) fn new() -> Self {
+        Self {
+            wakers: Vec::with_capacity(REAP_BATCH),
+            dropped: Vec::with_capacity(REAP_BATCH),
+        }
+    }
+
     /// Wakes and drops. Runs user code: no borrow of the driver may be held.
     pub(crate) fn run(&mut self) {
         guarded_each(self.dropped.drain(..), drop);

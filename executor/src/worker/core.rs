@@ -13,7 +13,7 @@ use super::root::KickWaker;
 use super::stats::{Meter, Published};
 use crate::blocking::BlockingPool;
 use crate::buf::pool::PoolCore;
-use crate::config::Config;
+use crate::config::{Config, EXPIRE_BATCH};
 use crate::driver::{Backend, Delivery, Driver, DriverRef, Multishot, Op};
 use crate::error::SetupError;
 use crate::op::Kind;
@@ -36,6 +36,8 @@ pub(crate) struct Core {
     pub(super) published: Arc<Published>,
     /// What dispatch hands out; taken for the time it is worked through.
     pub(super) delivery: RefCell<Delivery>,
+    /// The wakers of the timers that are due, for the same use. Has room for a batch from the
+    /// start: a larger batch than any before allocates nothing.
     pub(super) expired: RefCell<Vec<Waker>>,
     pub(crate) idlers: Idlers,
     pool: OnceCell<Rc<PoolCore>>,
@@ -69,8 +71,8 @@ impl Core {
             slice_start: Cell::new(now),
             meter: Meter::default(),
             published: Arc::default(),
-            delivery: RefCell::default(),
-            expired: RefCell::default(),
+            delivery: RefCell::new(Delivery::new()),
+            expired: RefCell::new(Vec::with_capacity(EXPIRE_BATCH)),
             idlers: Idlers::default(),
             pool: OnceCell::new(),
             blocking: OnceCell::new(),

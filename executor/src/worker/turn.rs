@@ -16,6 +16,7 @@ use std::time::Instant;
 use super::context::Entered;
 use super::policy::{Look, TurnBudget, look};
 use super::{Core, stats};
+use crate::config::EXPIRE_BATCH;
 use crate::guard::guarded_each;
 use crate::ring::Wait;
 
@@ -113,14 +114,14 @@ impl Core {
         pending.ready || pending.deferred || driver.can_progress()
     }
 
-    /// Wakes the tasks whose timers are due, at most as many as a turn polls; true when some are
-    /// left. The clock is read only when a timer is set.
+    /// Wakes the tasks whose timers are due, a batch and no more than a turn polls; true when some
+    /// may be left. The clock is read only when a timer is set.
     pub(super) fn expire_timers(&self) -> bool {
         if self.timers.borrow().next_deadline().is_none() {
             return false;
         }
         let now = Instant::now();
-        let limit = self.config.poll_budget;
+        let limit = self.config.poll_budget.min(EXPIRE_BATCH);
         let mut expired = self.expired.take();
         let fired = self.timers.borrow_mut().expire(now, limit, &mut expired);
         stats::add(&self.meter.timers_fired, fired);
