@@ -60,7 +60,8 @@ impl PoolCore {
         kick: Waker,
         register: impl FnOnce(Arc<dyn Any + Send + Sync>, &[libc::iovec]) -> Option<usize>,
     ) -> io::Result<Self> {
-        let memory = Mapping::new(config.buffer_count * config.buffer_len)?;
+        let len = config.buffer_count.checked_mul(config.buffer_len);
+        let memory = Mapping::new(len.ok_or(io::ErrorKind::OutOfMemory)?)?;
         let ranges: Vec<libc::iovec> = (0..config.buffer_count)
             .map(|index| libc::iovec {
                 iov_base: memory
@@ -323,6 +324,13 @@ mod tests {
                 .count(),
             4
         );
+    }
+
+    #[test]
+    fn a_pool_longer_than_the_address_space_is_refused() {
+        let config = PoolConfig::new(usize::MAX / 4096 + 1, 4096);
+        let made = PoolCore::new(config, Waker::noop().clone(), |_, _| None);
+        assert_eq!(made.unwrap_err().kind(), io::ErrorKind::OutOfMemory);
     }
 
     #[test]
