@@ -22,14 +22,15 @@ pub(crate) fn mkfifo(path: &Path) {
 /// Becomes nobody, where this is root.
 pub(crate) fn leave_root() {
     // SAFETY: no pointers.
-    unsafe {
-        if libc::geteuid() != 0 {
-            return;
-        }
-        assert_eq!(libc::setgroups(0, std::ptr::null()), 0);
-        assert_eq!(libc::setresgid(NOBODY, NOBODY, NOBODY), 0);
-        assert_eq!(libc::setresuid(NOBODY, NOBODY, NOBODY), 0);
+    if unsafe { libc::geteuid() } != 0 {
+        return;
     }
+    // SAFETY: a list of no groups is not read.
+    assert_eq!(unsafe { libc::setgroups(0, std::ptr::null()) }, 0);
+    // SAFETY: no pointers.
+    assert_eq!(unsafe { libc::setresgid(NOBODY, NOBODY, NOBODY) }, 0);
+    // SAFETY: no pointers.
+    assert_eq!(unsafe { libc::setresuid(NOBODY, NOBODY, NOBODY) }, 0);
 }
 
 /// Sets how many descriptors the process may have, and returns how many it might before.
@@ -39,31 +40,31 @@ pub(crate) fn limit_descriptors(max: u64) -> u64 {
         rlim_max: 0,
     };
     // SAFETY: `limit` is a local.
-    unsafe {
-        assert_eq!(libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit), 0);
-        let before = std::mem::replace(&mut limit.rlim_cur, max);
-        assert_eq!(libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit), 0);
-        before
-    }
+    let asked = unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) };
+    assert_eq!(asked, 0);
+    let before = std::mem::replace(&mut limit.rlim_cur, max);
+    // SAFETY: as above.
+    let set = unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit) };
+    assert_eq!(set, 0);
+    before
 }
 
 /// Lets a signal interrupt calls and do nothing else.
 pub(crate) fn interrupt_by(signal: libc::c_int) {
     extern "C" fn nothing(_: libc::c_int) {}
-    // SAFETY: a zeroed sigaction has no flags (no SA_RESTART) and an empty mask; the handler
-    // does nothing.
-    unsafe {
-        let mut action: libc::sigaction = std::mem::zeroed();
-        action.sa_sigaction = nothing as extern "C" fn(libc::c_int) as usize;
-        let null = std::ptr::null_mut();
-        assert_eq!(libc::sigaction(signal, &raw const action, null), 0);
-    }
+    // SAFETY: a sigaction of zeros is valid: no flags (no SA_RESTART) and an empty mask.
+    let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
+    action.sa_sigaction = nothing as extern "C" fn(libc::c_int) as usize;
+    // SAFETY: the action is a local, and its handler does nothing.
+    let set = unsafe { libc::sigaction(signal, &raw const action, std::ptr::null_mut()) };
+    assert_eq!(set, 0);
 }
 
 /// Sends a signal to every thread of the process but the calling one.
 pub(crate) fn signal_other_threads(signal: libc::c_int) {
+    let process = libc::pid_t::try_from(std::process::id()).unwrap();
     // SAFETY: no pointers.
-    let (process, own) = unsafe { (libc::getpid(), libc::gettid()) };
+    let own = unsafe { libc::gettid() };
     for task in std::fs::read_dir("/proc/self/task").unwrap().flatten() {
         let thread: libc::pid_t = task.file_name().to_str().unwrap().parse().unwrap();
         if thread != own {

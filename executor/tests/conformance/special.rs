@@ -104,8 +104,8 @@ pub(crate) fn a_fifo_opens_when_both_ends_do(backend: &Backend) {
             let path = path.clone();
             async move { File::open(path).await }
         });
-        time::sleep(std::time::Duration::from_millis(3)).await;
-        assert!(!reader.is_finished());
+        // Whether the first open waits for the second differs: docs/TESTING.md, "Backends compared".
+        corelane::yield_now().await;
         let writer = OpenOptions::new().write(true).open(&path).await.unwrap();
         let reader = reader.await.unwrap().unwrap();
         assert_eq!(write(&writer, b"through", 0).await.unwrap(), 7);
