@@ -113,6 +113,10 @@ pub struct SimConfig {
     pub stuck_percent: u8,
     /// Chance, in percent, that a read which must not wait is refused (`EAGAIN`).
     pub nowait_percent: u8,
+    /// Operations are done by system calls, on the files and sockets they name, and have the
+    /// results of those: the seed decides on order, delay and cancels alone. What waits for a peer
+    /// is tried each millisecond. A call on a file holds up the worker.
+    pub system: bool,
 }
 
 #[cfg(feature = "sim")]
@@ -127,7 +131,16 @@ impl SimConfig {
             error_percent: 0,
             stuck_percent: 0,
             nowait_percent: 50,
+            system: false,
         }
+    }
+
+    /// Describes a ring that only reorders and delays, and whose operations are real.
+    #[must_use]
+    pub const fn system(seed: u64) -> Self {
+        let mut config = Self::new(seed);
+        config.system = true;
+        config
     }
 
     /// Returns the byte that simulated reads find at an offset of any file; what is received

@@ -187,8 +187,8 @@ impl Driver {
     #[inline]
     pub(crate) fn pending_or_unseen(&mut self) -> Pending {
         let mut pending = self.pending();
-        if let Some(Backend::Threads(threads)) = &self.backend {
-            pending.deferred |= threads.wants_look();
+        if let Some(backend) = &self.backend {
+            pending.deferred |= backend.wants_look();
         }
         pending
     }

@@ -33,12 +33,16 @@ use crate::ring::{Cqe, Pending, Wait};
 mod alarm;
 mod attempt;
 mod block;
+#[cfg(feature = "sim")]
+mod direct;
 mod interest;
 mod pool;
 mod readiness;
 mod work;
 
 use block::Cached;
+#[cfg(feature = "sim")]
+pub(super) use direct::{Direct, Tried};
 use pool::{Finished, Job, Pool};
 use readiness::{Outbox, Readiness};
 use work::{Place, Work};
