@@ -112,8 +112,12 @@ fn to_sqe(request: &Request) -> Sqe {
             iovecs,
             count,
             offset,
+            mode,
             ..
-        } => sqe::readv(fd, iovecs, count, offset),
+        } => issued(mode, |nowait| {
+            debug_assert!(!nowait, "no caller asks that of segments");
+            sqe::readv(fd, iovecs, count, offset)
+        }),
         Request::Writev {
             fd,
             iovecs,
