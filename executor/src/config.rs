@@ -329,13 +329,6 @@ impl Config {
 
     /// Checks every limit and the relations between them.
     pub(crate) fn validate(&self) -> Result<(), SetupError> {
-        let range = |name: &'static str, value: u64, min: u64, max: u64| {
-            if (min..=max).contains(&value) {
-                Ok(())
-            } else {
-                Err(SetupError::config(name, value, min, max))
-            }
-        };
         range(
             "sq_entries",
             self.sq_entries.into(),
@@ -375,6 +368,18 @@ impl Config {
             1,
             FILE_THREADS_MAX.into(),
         )?;
+        if !self.stall_threshold.is_zero() {
+            range(
+                "stall_threshold in nanoseconds",
+                nanoseconds(self.stall_threshold),
+                nanoseconds(THRESHOLD_MIN),
+                nanoseconds(THRESHOLD_MAX),
+            )?;
+        }
+        self.validate_pool()
+    }
+
+    fn validate_pool(&self) -> Result<(), SetupError> {
         range(
             "pool.buffer_count",
             self.pool.buffer_count as u64,
@@ -387,14 +392,6 @@ impl Config {
             4096,
             1 << 30,
         )?;
-        if !self.stall_threshold.is_zero() {
-            range(
-                "stall_threshold in nanoseconds",
-                nanoseconds(self.stall_threshold),
-                nanoseconds(THRESHOLD_MIN),
-                nanoseconds(THRESHOLD_MAX),
-            )?;
-        }
         if !self.pool.buffer_len.is_multiple_of(4096) {
             return Err(SetupError::config(
                 "pool.buffer_len",
@@ -404,6 +401,14 @@ impl Config {
             ));
         }
         Ok(())
+    }
+}
+
+fn range(name: &'static str, value: u64, min: u64, max: u64) -> Result<(), SetupError> {
+    if (min..=max).contains(&value) {
+        Ok(())
+    } else {
+        Err(SetupError::config(name, value, min, max))
     }
 }
 

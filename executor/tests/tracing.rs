@@ -13,6 +13,7 @@ use std::sync::{Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use corelane::fs::File;
+use corelane::net::TcpListener;
 use corelane::{BackendChoice, Config, SimConfig, Worker, spawn_local, yield_now};
 use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
@@ -295,4 +296,44 @@ fn what_is_leaked_at_the_end_is_told() {
     assert_eq!(told[0].1["ops_leaked"], "1");
     // The thread goes on, and ends.
     drop(std::fs::OpenOptions::new().write(true).open(&fifo).unwrap());
+}
+
+#[test]
+fn an_overflow_of_the_completion_queue_is_told() {
+    const CONNECTIONS: usize = 100;
+    let _alone = record();
+    if !support::on_ring("an_overflow_of_the_completion_queue_is_told") {
+        return;
+    }
+    let worker = Worker::new(Config::new().sq_entries(4).cq_entries(8)).unwrap();
+    run_on(&worker, async {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let mut incoming = listener.incoming();
+        {
+            let mut next = std::pin::pin!(incoming.next());
+            assert!(futures_util::poll!(next.as_mut()).is_pending());
+            let armed = || corelane::stats().in_flight > 0;
+            support::yield_until("the accept is armed", armed).await;
+        }
+        // All connect while the worker looks elsewhere.
+        let connect = |_| std::net::TcpStream::connect(address).unwrap();
+        let clients: Vec<_> = (0..CONNECTIONS).map(connect).collect();
+        for _ in &clients {
+            incoming.next().await.unwrap().unwrap();
+        }
+    });
+    let overflows = worker.stats().overflows;
+    assert!(overflows > 0, "the queue did not overflow");
+    let told = events("the completion queue overflowed");
+    // Those of one turn are told together, and each count is told once.
+    let counts: Vec<u64> = told
+        .iter()
+        .map(|(level, fields)| {
+            assert_eq!(*level, Level::WARN);
+            fields["overflows"].parse().unwrap()
+        })
+        .collect();
+    assert!(counts.is_sorted_by(|one, two| one < two), "{counts:?}");
+    assert_eq!(counts.last(), Some(&overflows));
 }
