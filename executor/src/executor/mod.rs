@@ -2,6 +2,7 @@
 
 use std::future::Future;
 use std::io;
+use std::panic::Location;
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::task::{Context, Poll, Waker};
 use std::thread;
@@ -278,7 +279,7 @@ impl Seed {
         }
         let worker = Worker::new(self.config.clone())?;
         let core = worker.core();
-        core.index.set(self.index);
+        core.set_index(self.index);
         core.set_blocking(Arc::clone(&self.blocking));
         if self.core.is_some() {
             core.driver.borrow_mut().place_helpers(&self.helpers);
@@ -377,6 +378,7 @@ impl Executor {
     ///
     /// As [`spawn_on`](Self::spawn_on), for the first worker that refuses; tasks that were
     /// spawned before it run.
+    #[track_caller]
     pub fn spawn_on_each<C, F>(
         &self,
         closure: C,
@@ -386,12 +388,11 @@ impl Executor {
         F: Future + 'static,
         F::Output: Send + 'static,
     {
+        let here = Location::caller();
         let spawn = |(index, worker): (usize, &WorkerThread)| {
             let closure = closure.clone();
-            worker
-                .spawner
-                .spawn(move || closure(index))
-                .map_err(SpawnError::without_closure)
+            let spawned = worker.spawner.spawn_at(here, move || closure(index));
+            spawned.map_err(SpawnError::without_closure)
         };
         self.workers.iter().enumerate().map(spawn).collect()
     }
