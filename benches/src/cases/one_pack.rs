@@ -1,19 +1,16 @@
 //! Ranges of 64 KiB of one large file, and the same of many smaller ones, from one core and from
 //! all: whether a pack is slower than loose files because all reads meet in one file.
 
-use std::fs::{self, File};
-use std::os::unix::fs::FileExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Instant;
 
 use blobio::{NativeFileAsyncBlobRandomReader, RandomReadBlobAsync};
 use corelane::{Executor, spawn_local};
 
-use crate::content::{Content, FILE_LEN, is_content};
+use crate::content::{Content, FILE_LEN, Loose, is_content};
 use crate::environment::{Cores, scheduler_of};
-use crate::measure::{Contender, Sample, interleave};
+use crate::measure::{Contender, Sample, Timer, interleave};
 use crate::{Failure, Options, Outcome};
 
 const LEN: usize = 64 << 10;
@@ -30,7 +27,7 @@ pub(crate) fn run(options: &Options, cores: &Cores) -> Outcome {
         content.path.display(),
         scheduler_of(&content.path)?
     );
-    let loose = Loose::make(&content.path)?;
+    let loose = Loose::make(&content.path, FILES, FILE_LEN)?;
     for workers in [1, cores.count()] {
         let executor = Executor::builder().workers(workers).start()?;
         let items = workers as u64 * TASKS * READS;
@@ -41,49 +38,14 @@ pub(crate) fn run(options: &Options, cores: &Cores) -> Outcome {
             Contender::new("one file", || read(&executor, &one, items)),
         ];
         let title = format!("one_pack: ranges of 64 KiB, cached, {workers} workers");
-        interleave(&title, "read", options.rounds, contenders)?;
+        interleave(options, &title, "read", options.rounds, contenders, &[])?;
     }
     Ok(())
 }
 
-/// The content in many files, removed afterwards.
-struct Loose {
-    folder: PathBuf,
-    paths: Vec<PathBuf>,
-}
-
-impl Loose {
-    fn make(whole: &Path) -> Result<Self, Failure> {
-        let folder = whole.with_extension("loose");
-        fs::create_dir_all(&folder)?;
-        let file_len = FILE_LEN / FILES;
-        let whole = File::open(whole)?;
-        let mut chunk = vec![0; usize::try_from(file_len)?];
-        let mut loose = Self {
-            folder,
-            paths: Vec::new(),
-        };
-        for number in 0..FILES {
-            whole.read_exact_at(&mut chunk, number * file_len)?;
-            let path = loose.folder.join(format!("{number:02}.bin"));
-            fs::write(&path, &chunk)?;
-            loose.paths.push(path);
-        }
-        Ok(loose)
-    }
-}
-
-impl Drop for Loose {
-    fn drop(&mut self) {
-        if let Err(error) = fs::remove_dir_all(&self.folder) {
-            eprintln!("benches: {} is left: {error}", self.folder.display());
-        }
-    }
-}
-
 /// Lets the tasks of every worker read ranges all over the files.
 fn read(executor: &Executor, paths: &Arc<Vec<PathBuf>>, items: u64) -> Result<Sample, Failure> {
-    let start = Instant::now();
+    let timer = Timer::start();
     let workers: Vec<_> = (0..executor.workers())
         .map(|worker| {
             let paths = Arc::clone(paths);
@@ -93,10 +55,7 @@ fn read(executor: &Executor, paths: &Arc<Vec<PathBuf>>, items: u64) -> Result<Sa
     for worker in workers {
         executor.block_on(worker)?.map_err(Failure::from)?;
     }
-    Ok(Sample {
-        elapsed: start.elapsed(),
-        items,
-    })
+    Ok(timer.stop(items))
 }
 
 async fn read_on_worker(paths: Arc<Vec<PathBuf>>, worker: u64) -> Result<(), String> {
