@@ -1,7 +1,8 @@
 //! The file that is read: each word says where it is, so that every read can be checked.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{BufWriter, Write};
+use std::io::{self, BufWriter, Write};
+use std::os::fd::{AsRawFd, RawFd};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
@@ -198,10 +199,26 @@ impl Corpus {
         })
     }
 
-    /// The file that the content's byte `at` is in, and where in it.
-    pub(crate) fn place(&self, at: u64) -> (&File, u64) {
+    /// The number of the file that the content's byte `at` is in, and where in it.
+    pub(crate) fn place(&self, at: u64) -> (usize, u64) {
         let file = usize::try_from(at / self.file_len).expect("the number of a file");
-        (&self.files[file], at % self.file_len)
+        (file, at % self.file_len)
+    }
+
+    /// A file by its number.
+    pub(crate) fn file(&self, number: usize) -> &File {
+        &self.files[number]
+    }
+
+    /// All of them, in order.
+    pub(crate) fn descriptors(&self) -> Vec<RawFd> {
+        self.files.iter().map(AsRawFd::as_raw_fd).collect()
+    }
+
+    /// Reads what the content has from `at` on.
+    pub(crate) fn read_exact_at(&self, buf: &mut [u8], at: u64) -> io::Result<()> {
+        let (number, pos) = self.place(at);
+        self.file(number).read_exact_at(buf, pos)
     }
 }
 
