@@ -28,16 +28,26 @@ pub(crate) fn run(options: &Options, cores: &Cores) -> Outcome {
         Contender::new("corelane", || sleeps_cancel(&worker)),
     ];
     interleave(
-        "sleep: set and take out",
+        options,
+        "timers: set and take out",
         "timer",
         options.rounds,
         cancelled,
+        &[],
     )?;
     let fired = vec![
         Contender::new("floor: BTreeMap", map_fire),
         Contender::new("corelane", || sleeps_fire(&worker)),
     ];
-    interleave("sleep: set and fire", "timer", options.rounds, fired).map(drop)
+    interleave(
+        options,
+        "timers: set and fire",
+        "timer",
+        options.rounds,
+        fired,
+        &[],
+    )
+    .map(drop)
 }
 
 /// Deadlines in a fixed order that jumps about, `within` a span after `start`.
@@ -102,6 +112,7 @@ fn sleeps_fire(worker: &Worker) -> Result<Sample, Failure> {
     }
     Ok(Sample {
         elapsed: set.elapsed + fire.elapsed,
+        cpu: set.cpu + fire.cpu,
         items: set.items,
     })
 }
