@@ -53,7 +53,8 @@ impl<'a> Contender<'a> {
 }
 
 /// Runs the contenders in turn, `rounds` times after one round that does not count, and prints
-/// them against the first, which is the floor. Returns each one's ratio to it.
+/// them against the first, which is the floor. Each round begins with another one, so that none
+/// always runs in what the same other one leaves behind. Returns each one's ratio to it.
 pub(crate) fn interleave(
     title: &str,
     item: &str,
@@ -62,7 +63,9 @@ pub(crate) fn interleave(
 ) -> Result<Vec<f64>, Failure> {
     let mut series = vec![Vec::new(); contenders.len()];
     for round in 0..=rounds {
-        for (contender, series) in contenders.iter_mut().zip(&mut series) {
+        for turn in 0..contenders.len() {
+            let index = (turn + round as usize) % contenders.len();
+            let (contender, series) = (&mut contenders[index], &mut series[index]);
             let sample = (contender.round)()
                 .map_err(|error| format!("{title}, {}: {error}", contender.name))?;
             if round > 0 {

@@ -1,7 +1,9 @@
 //! Ranges of 64 KiB of one large file, and the same of many smaller ones, from one core and from
 //! all: whether a pack is slower than loose files because all reads meet in one file.
 
+use std::fmt;
 use std::fs::{self, File};
+use std::io::{Read, Write};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
@@ -9,8 +11,9 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use blobio::{NativeFileAsyncBlobRandomReader, RandomReadBlobAsync};
-use corelane::{Executor, spawn_local};
+use corelane::{Config, Executor, Worker, spawn_local};
 
+use crate::cold::evict;
 use crate::content::{Content, FILE_LEN, is_content};
 use crate::environment::{Cores, scheduler_of};
 use crate::measure::{Contender, Sample, interleave};
@@ -23,6 +26,22 @@ const FILES: u64 = 64;
 const TASKS: u64 = 16;
 const READS: u64 = 500;
 
+/// How the pages of the files came into the cache, which decides how large they are.
+#[derive(Clone, Copy, Debug)]
+enum Pages {
+    Written,
+    ReadBack,
+}
+
+impl fmt::Display for Pages {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Written => "as written",
+            Self::ReadBack => "read back",
+        })
+    }
+}
+
 pub(crate) fn run(options: &Options, cores: &Cores) -> Outcome {
     let content = Content::prepare(options.file.as_deref(), options.remove_file)?;
     println!(
@@ -30,50 +49,73 @@ pub(crate) fn run(options: &Options, cores: &Cores) -> Outcome {
         content.path.display(),
         scheduler_of(&content.path)?
     );
-    let loose = Loose::make(&content.path)?;
-    for workers in [1, cores.count()] {
-        let executor = Executor::builder().workers(workers).start()?;
-        let items = workers as u64 * TASKS * READS;
-        let one = Arc::new(vec![content.path.clone()]);
-        let many = Arc::new(loose.paths.clone());
-        let contenders = vec![
-            Contender::new("64 loose files", || read(&executor, &many, items)),
-            Contender::new("one file", || read(&executor, &one, items)),
-        ];
-        let title = format!("one_pack: ranges of 64 KiB, cached, {workers} workers");
-        interleave(&title, "read", options.rounds, contenders)?;
+    let copies = Copies::make(&content.path)?;
+    for pages in [Pages::Written, Pages::ReadBack] {
+        if let Pages::ReadBack = pages {
+            copies.read_back()?;
+        }
+        for workers in [1, cores.count()] {
+            let executor = Executor::builder().workers(workers).start()?;
+            let items = workers as u64 * TASKS * READS;
+            let contenders = vec![
+                Contender::new("64 loose files", || read(&executor, &copies.loose, items)),
+                Contender::new("one file", || read(&executor, &copies.one, items)),
+            ];
+            let title = format!("one_pack: 64 KiB, cached, {pages}, {workers} workers");
+            interleave(&title, "read", options.rounds, contenders)?;
+        }
     }
     Ok(())
 }
 
-/// The content in many files, removed afterwards.
-struct Loose {
+/// The content in one file and in many, written in the same way, one after the other; removed
+/// afterwards.
+struct Copies {
     folder: PathBuf,
-    paths: Vec<PathBuf>,
+    one: Arc<Vec<PathBuf>>,
+    loose: Arc<Vec<PathBuf>>,
 }
 
-impl Loose {
+impl Copies {
     fn make(whole: &Path) -> Result<Self, Failure> {
-        let folder = whole.with_extension("loose");
+        let folder = whole.with_extension("copies");
         fs::create_dir_all(&folder)?;
         let file_len = FILE_LEN / FILES;
         let whole = File::open(whole)?;
         let mut chunk = vec![0; usize::try_from(file_len)?];
-        let mut loose = Self {
+        let paths = (0..FILES).map(|number| folder.join(format!("{number:02}.bin")));
+        let copies = Self {
+            one: Arc::new(vec![folder.join("one.bin")]),
+            loose: Arc::new(paths.collect()),
             folder,
-            paths: Vec::new(),
         };
-        for number in 0..FILES {
-            whole.read_exact_at(&mut chunk, number * file_len)?;
-            let path = loose.folder.join(format!("{number:02}.bin"));
-            fs::write(&path, &chunk)?;
-            loose.paths.push(path);
+        let mut one = File::create(&copies.one[0])?;
+        for (number, path) in copies.loose.iter().enumerate() {
+            whole.read_exact_at(&mut chunk, number as u64 * file_len)?;
+            one.write_all(&chunk)?;
+            let mut loose = File::create(path)?;
+            loose.write_all(&chunk)?;
+            // Not in the middle of a round.
+            loose.sync_all()?;
         }
-        Ok(loose)
+        one.sync_all()?;
+        Ok(copies)
+    }
+
+    /// Takes all of it out of the page cache, and reads it in order.
+    fn read_back(&self) -> Outcome {
+        let worker = Worker::new(Config::default())?;
+        let mut chunk = vec![0; 1 << 20];
+        for path in self.one.iter().chain(&*self.loose) {
+            worker.block_on(evict(path))?;
+            let mut file = File::open(path)?;
+            while file.read(&mut chunk)? > 0 {}
+        }
+        Ok(())
     }
 }
 
-impl Drop for Loose {
+impl Drop for Copies {
     fn drop(&mut self) {
         if let Err(error) = fs::remove_dir_all(&self.folder) {
             eprintln!("benches: {} is left: {error}", self.folder.display());
