@@ -1,7 +1,9 @@
 //! Ranges and archives that ask for much, and files that change while they are sent.
 
 use std::fs;
+use std::io::{BufRead as _, BufReader};
 use std::path::Path;
+use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -366,4 +368,43 @@ fn a_file_that_shrinks_before_it_is_read_gives_no_wrong_answer() {
             .into_iter()
             .for_each(|client| client.join().unwrap());
     });
+}
+
+/// Has a lease on a file until it is killed, as a file server does whose client writes to it.
+const LEASE: &str = "
+import fcntl, os, signal, sys
+signal.signal(signal.SIGIO, signal.SIG_IGN)
+held = os.open(sys.argv[1], os.O_RDWR)
+fcntl.fcntl(held, fcntl.F_SETLEASE, fcntl.F_WRLCK)
+print('held', flush=True)
+signal.pause()
+";
+
+#[test]
+fn a_file_that_somebody_has_a_lease_on_is_not_missing() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("file");
+    fs::write(&path, "text").unwrap();
+    let site = Site::start("", &[folder.path()]);
+    let mut command = Command::new("python3");
+    let command = command.args(["-c", LEASE]).arg(&path);
+    let Ok(mut holder) = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn() else {
+        println!("SKIP: no python3");
+        return;
+    };
+    let mut said = String::new();
+    let mut stdout = BufReader::new(holder.stdout.take().unwrap());
+    stdout.read_line(&mut said).unwrap();
+    if said.trim() == "held" {
+        let answer = site.get("/a/file");
+        assert_eq!(
+            (answer.status, answer.field("retry-after")),
+            (503, Some("1"))
+        );
+    } else {
+        println!("SKIP: no leases here");
+    }
+    holder.kill().unwrap();
+    holder.wait().unwrap();
+    assert_eq!(site.get("/a/file").body, b"text");
 }
