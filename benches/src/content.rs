@@ -6,6 +6,8 @@ use std::os::fd::{AsRawFd, RawFd};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
+use tempfile::TempDir;
+
 use crate::{Failure, Outcome};
 
 /// Bytes of the file.
@@ -228,7 +230,7 @@ const CHUNK_LEN: u64 = 16 << 20;
 /// Files that hold the content together, from its beginning on; removed afterwards.
 #[derive(Debug)]
 pub(crate) struct Loose {
-    folder: PathBuf,
+    _folder: TempDir,
     pub(crate) paths: Vec<PathBuf>,
     pub(crate) file_len: u64,
 }
@@ -236,35 +238,30 @@ pub(crate) struct Loose {
 impl Loose {
     /// Makes `files` files beside the content, for `len` bytes of it.
     pub(crate) fn make(whole: &Path, files: u64, len: u64) -> Result<Self, Failure> {
-        let folder = whole.with_extension(format!("in-{files}"));
-        fs::create_dir_all(&folder)?;
+        let beside = whole.parent().ok_or("the content is in no folder")?;
+        let folder = tempfile::Builder::new()
+            .prefix("loose")
+            .tempdir_in(beside)?;
         let whole = File::open(whole)?;
-        let mut loose = Self {
-            folder,
-            paths: Vec::new(),
-            file_len: len / files,
-        };
-        let mut chunk = vec![0; usize::try_from(loose.file_len.min(CHUNK_LEN))?];
+        let file_len = len / files;
+        let mut chunk = vec![0; usize::try_from(file_len.min(CHUNK_LEN))?];
+        let mut paths = Vec::new();
         for number in 0..files {
-            let path = loose.folder.join(format!("{number:02}.bin"));
+            let path = folder.path().join(format!("{number:02}.bin"));
             let mut file = File::create(&path)?;
-            loose.paths.push(path);
-            for at in (0..loose.file_len).step_by(chunk.len()) {
-                whole.read_exact_at(&mut chunk, number * loose.file_len + at)?;
+            for at in (0..file_len).step_by(chunk.len()) {
+                whole.read_exact_at(&mut chunk, number * file_len + at)?;
                 file.write_all(&chunk)?;
             }
             // Written back now, not in the middle of a round.
             file.sync_all()?;
+            paths.push(path);
         }
-        Ok(loose)
-    }
-}
-
-impl Drop for Loose {
-    fn drop(&mut self) {
-        if let Err(error) = fs::remove_dir_all(&self.folder) {
-            eprintln!("benches: {} is left: {error}", self.folder.display());
-        }
+        Ok(Self {
+            _folder: folder,
+            paths,
+            file_len,
+        })
     }
 }
 
