@@ -1,7 +1,8 @@
 //! The file that is read: each word says where it is, so that every read can be checked.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{BufWriter, Write};
+use std::io::{self, BufWriter, Write};
+use std::os::fd::{AsRawFd, RawFd};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
@@ -198,12 +199,31 @@ impl Corpus {
         })
     }
 
-    /// The file that the content's byte `at` is in, and where in it.
-    pub(crate) fn place(&self, at: u64) -> (&File, u64) {
+    /// The number of the file that the content's byte `at` is in, and where in it.
+    pub(crate) fn place(&self, at: u64) -> (usize, u64) {
         let file = usize::try_from(at / self.file_len).expect("the number of a file");
-        (&self.files[file], at % self.file_len)
+        (file, at % self.file_len)
+    }
+
+    /// A file by its number.
+    pub(crate) fn file(&self, number: usize) -> &File {
+        &self.files[number]
+    }
+
+    /// All of them, in order.
+    pub(crate) fn descriptors(&self) -> Vec<RawFd> {
+        self.files.iter().map(AsRawFd::as_raw_fd).collect()
+    }
+
+    /// Reads what the content has from `at` on.
+    pub(crate) fn read_exact_at(&self, buf: &mut [u8], at: u64) -> io::Result<()> {
+        let (number, pos) = self.place(at);
+        self.file(number).read_exact_at(buf, pos)
     }
 }
+
+/// Bytes of one write, of which the length of a file is a multiple or which are one.
+const CHUNK_LEN: u64 = 16 << 20;
 
 /// Files that hold the content together, from its beginning on; removed afterwards.
 #[derive(Debug)]
@@ -216,24 +236,25 @@ pub(crate) struct Loose {
 impl Loose {
     /// Makes `files` files beside the content, for `len` bytes of it.
     pub(crate) fn make(whole: &Path, files: u64, len: u64) -> Result<Self, Failure> {
-        let folder = whole.with_extension("loose");
+        let folder = whole.with_extension(format!("in-{files}"));
         fs::create_dir_all(&folder)?;
-        let file_len = len / files;
         let whole = File::open(whole)?;
-        let mut chunk = vec![0; usize::try_from(file_len)?];
         let mut loose = Self {
             folder,
             paths: Vec::new(),
-            file_len,
+            file_len: len / files,
         };
+        let mut chunk = vec![0; usize::try_from(loose.file_len.min(CHUNK_LEN))?];
         for number in 0..files {
-            whole.read_exact_at(&mut chunk, number * file_len)?;
             let path = loose.folder.join(format!("{number:02}.bin"));
             let mut file = File::create(&path)?;
-            file.write_all(&chunk)?;
+            loose.paths.push(path);
+            for at in (0..loose.file_len).step_by(chunk.len()) {
+                whole.read_exact_at(&mut chunk, number * loose.file_len + at)?;
+                file.write_all(&chunk)?;
+            }
             // Written back now, not in the middle of a round.
             file.sync_all()?;
-            loose.paths.push(path);
         }
         Ok(loose)
     }

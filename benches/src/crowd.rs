@@ -3,7 +3,6 @@
 
 use std::future::Future;
 use std::io;
-use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::mpsc;
@@ -20,7 +19,7 @@ use corelane::{Executor, Placement, spawn_local};
 
 use crate::content::{Corpus, Positions, Span, check, check_sum, is_content};
 use crate::environment::pin;
-use crate::floors::ring::{BareRing, Shape};
+use crate::floors::ring::{BareRing, Registered, Shape};
 use crate::measure::{Sample, Timer};
 use crate::{Failure, Outcome};
 
@@ -66,8 +65,7 @@ impl Crowd {
         buf.fill_from(&vec![0; self.span.read_len]);
         for seed in 0..self.readers {
             let at = Positions::new(seed, self.span).next();
-            let (file, pos) = corpus.place(at);
-            file.read_exact_at(&mut buf, pos)?;
+            corpus.read_exact_at(&mut buf, at)?;
             if !is_content(&buf, at) {
                 return Err(format!("the read at {at} is wrong").into());
             }
@@ -83,7 +81,7 @@ impl Crowd {
             let shape = Shape {
                 depth: u32::try_from(count)?,
                 span: self.span,
-                registered: false,
+                registered: Registered::Nothing,
             };
             Ok((BareRing::new(shape)?, self.corpus()?, first))
         };
@@ -114,8 +112,7 @@ impl Crowd {
             for seed in share.0..share.0 + share.1 {
                 let mut positions = Positions::new(seed, self.span);
                 for _ in 0..self.reads {
-                    let (file, pos) = corpus.place(positions.next());
-                    file.read_exact_at(&mut buf, pos)?;
+                    corpus.read_exact_at(&mut buf, positions.next())?;
                     sum = sum.wrapping_add(check_sum(&buf));
                 }
             }

@@ -5,7 +5,9 @@
 //! is the floor) and `targets`. A contender has `name`, `absent` (why it could not run here, or
 //! null), `wall` and `cpu`: `median`, `min`, `max`, `spread` (the middle half over the median),
 //! `ratio` to the floor's median, and the least and the greatest ratio of a round, `ratio_min` and
-//! `ratio_max`. A table of plain figures has `figures` in the place of contenders: `name`, `value`,
+//! `ratio_max`. A target has the names `own` and `against` (the best of these counts), `by` (`wall`
+//! or `cpu`), `at_most`, and what came of it, `ratio` and `met`, null where one side is absent. A
+//! table of plain figures has `figures` in the place of contenders: `name`, `value`,
 //! `unit`.
 
 use std::fs;

@@ -145,7 +145,8 @@ impl<'a> Contender<'a> {
 }
 
 /// Runs the contenders in turn, `rounds` times after one round that does not count, prints them
-/// against the first, which is the floor, and says whether the targets are met.
+/// against the first, which is the floor, and says whether the targets are met. Each round begins
+/// with another one, so that none always runs in what the same other one leaves behind.
 pub(crate) fn interleave(
     options: &Options,
     title: &str,
@@ -156,7 +157,9 @@ pub(crate) fn interleave(
 ) -> Result<Figures, Failure> {
     let mut series: Vec<Series> = contenders.iter().map(Series::new).collect();
     for round in 0..=rounds {
-        for (contender, series) in contenders.iter_mut().zip(&mut series) {
+        for turn in 0..contenders.len() {
+            let index = (turn + round as usize) % contenders.len();
+            let (contender, series) = (&mut contenders[index], &mut series[index]);
             let Ok(work) = &mut contender.round else {
                 continue;
             };

@@ -127,6 +127,7 @@ fn files_and_functions_are_small_and_finished() {
         "src",
         "tests",
         "macros/src",
+        "faultfs/src",
         "../examples",
         "../benches/src",
     ] {

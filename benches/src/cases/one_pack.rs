@@ -1,13 +1,17 @@
 //! Ranges of 64 KiB of one large file, and the same of many smaller ones, from one core and from
 //! all: whether a pack is slower than loose files because all reads meet in one file.
 
+use std::fmt;
+use std::fs::File;
+use std::io::Read;
 use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
 
 use blobio::{NativeFileAsyncBlobRandomReader, RandomReadBlobAsync};
-use corelane::{Executor, spawn_local};
+use corelane::{Config, Executor, Worker, spawn_local};
 
+use crate::cold::evict;
 use crate::content::{Content, FILE_LEN, Loose, is_content};
 use crate::environment::{Cores, scheduler_of};
 use crate::measure::{Contender, Sample, Timer, interleave};
@@ -20,6 +24,22 @@ const FILES: u64 = 64;
 const TASKS: u64 = 16;
 const READS: u64 = 500;
 
+/// How the pages of the files came into the cache, which decides how large they are.
+#[derive(Clone, Copy, Debug)]
+enum Pages {
+    Written,
+    ReadBack,
+}
+
+impl fmt::Display for Pages {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Written => "as written",
+            Self::ReadBack => "read back",
+        })
+    }
+}
+
 pub(crate) fn run(options: &Options, cores: &Cores) -> Outcome {
     let content = Content::prepare(options.file.as_deref(), options.remove_file)?;
     println!(
@@ -27,18 +47,36 @@ pub(crate) fn run(options: &Options, cores: &Cores) -> Outcome {
         content.path.display(),
         scheduler_of(&content.path)?
     );
-    let loose = Loose::make(&content.path, FILES, FILE_LEN)?;
-    for workers in [1, cores.count()] {
-        let executor = Executor::builder().workers(workers).start()?;
-        let items = workers as u64 * TASKS * READS;
-        let one = Arc::new(vec![content.path.clone()]);
-        let many = Arc::new(loose.paths.clone());
-        let contenders = vec![
-            Contender::new("64 loose files", || read(&executor, &many, items)),
-            Contender::new("one file", || read(&executor, &one, items)),
-        ];
-        let title = format!("one_pack: ranges of 64 KiB, cached, {workers} workers");
-        interleave(options, &title, "read", options.rounds, contenders, &[])?;
+    // Written in the same way, one after the other.
+    let many = Loose::make(&content.path, FILES, FILE_LEN)?;
+    let one = Loose::make(&content.path, 1, FILE_LEN)?;
+    let paths = [&many, &one].map(|loose| Arc::new(loose.paths.clone()));
+    for pages in [Pages::Written, Pages::ReadBack] {
+        if let Pages::ReadBack = pages {
+            read_back(paths.iter().flat_map(|paths| &**paths))?;
+        }
+        for workers in [1, cores.count()] {
+            let executor = Executor::builder().workers(workers).start()?;
+            let items = workers as u64 * TASKS * READS;
+            let contenders = vec![
+                Contender::new("64 loose files", || read(&executor, &paths[0], items)),
+                Contender::new("one file", || read(&executor, &paths[1], items)),
+            ];
+            let title = format!("one_pack: 64 KiB, cached, {pages}, {workers} workers");
+            interleave(options, &title, "read", options.rounds, contenders, &[])?;
+        }
+    }
+    Ok(())
+}
+
+/// Takes files out of the page cache, and reads them in order.
+fn read_back<'a>(paths: impl IntoIterator<Item = &'a PathBuf>) -> Outcome {
+    let worker = Worker::new(Config::default())?;
+    let mut chunk = vec![0; 1 << 20];
+    for path in paths {
+        worker.block_on(evict(path))?;
+        let mut file = File::open(path)?;
+        while file.read(&mut chunk)? > 0 {}
     }
     Ok(())
 }

@@ -14,7 +14,8 @@ use crate::measure::{By, Contender, Target, interleave};
 use crate::{Options, Outcome};
 
 const READ_LEN: usize = 128 << 10;
-const READERS: u64 = 32;
+/// Tasks, and threads of the floor that has a thread for each.
+const READERS: usize = 32;
 /// Reads of each reader in a round.
 const READS: u64 = 1_000;
 /// At least 0.97 of the rate of the better floor.
@@ -43,7 +44,7 @@ pub(crate) fn run(options: &Options, cores: &Cores) -> Outcome {
                 len: FILE_LEN,
                 read_len: READ_LEN,
             },
-            readers: READERS,
+            readers: READERS as u64,
             reads: READS,
         };
         let state = if direct { "direct" } else { "cached" };
@@ -57,7 +58,7 @@ pub(crate) fn run(options: &Options, cores: &Cores) -> Outcome {
         let sum = crowd.expected();
         let contenders = vec![
             Contender::new("floor: pread, 32 threads", || {
-                crowd.threads(READERS as usize, all, sum)
+                crowd.threads(READERS, all, sum)
             }),
             Contender::with(
                 "floor: a bare ring on each core",

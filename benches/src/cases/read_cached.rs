@@ -12,7 +12,7 @@ use corelane::{Config, Worker};
 use crate::content::{Content, Corpus, FILE_LEN, Positions, Span, check, check_sum, is_content};
 use crate::environment::{Cores, scheduler_of};
 use crate::floors::or_refused;
-use crate::floors::ring::{BareRing, Shape};
+use crate::floors::ring::{BareRing, Registered, Shape};
 use crate::measure::{By, Contender, Sample, Target, interleave};
 use crate::{Failure, Options, Outcome};
 
@@ -50,7 +50,7 @@ pub(crate) fn run(options: &Options, cores: &Cores) -> Outcome {
     let mut ring = or_refused(BareRing::new(Shape {
         depth: READERS,
         span: SPAN,
-        registered: false,
+        registered: Registered::Nothing,
     }))?;
     let corpus = Corpus::open(std::slice::from_ref(&content.path), FILE_LEN, false)?;
 

@@ -15,7 +15,7 @@ use corelane::{Config, PoolConfig, Worker, pool, spawn_local};
 use crate::content::{Content, Corpus, FILE_LEN, Positions, Span, check, check_sum, is_content};
 use crate::environment::{Cores, scheduler_of};
 use crate::floors::or_refused;
-use crate::floors::ring::{BareRing, Shape};
+use crate::floors::ring::{BareRing, Registered, Shape};
 use crate::measure::{By, Contender, Sample, Target, interleave};
 use crate::{Failure, Options, Outcome};
 
@@ -61,8 +61,9 @@ pub(crate) fn run(options: &Options, cores: &Cores) -> Outcome {
             return Ok(());
         }
     };
-    let mut plain_ring = bare_ring(false)?;
-    let mut registered_ring = bare_ring(true)?;
+    let mut plain_ring = bare_ring(Registered::Nothing)?;
+    let mut buffers_ring = bare_ring(Registered::Buffers)?;
+    let mut files_ring = bare_ring(Registered::BuffersAndFiles)?;
     let worker = Worker::new(Config::new().pool(PoolConfig::new(READERS as usize, SPAN.read_len)))?;
     let registered = {
         let _entered = worker.enter();
@@ -70,17 +71,15 @@ pub(crate) fn run(options: &Options, cores: &Cores) -> Outcome {
     };
 
     let checked = Positions::expected(READERS.into(), READS_CHECKED, SPAN);
-    for ring in [&mut plain_ring, &mut registered_ring]
-        .into_iter()
-        .flatten()
-    {
+    let rings = [&mut plain_ring, &mut buffers_ring, &mut files_ring];
+    for ring in rings.into_iter().flatten() {
         check(checked, ring.read(&corpus, 0, READS_CHECKED, true)?)?;
     }
     check(checked, read_plain(&worker, path, READS_CHECKED, true)?)?;
     check(checked, read_pool(&worker, path, READS_CHECKED, true)?)?;
 
     let contenders = vec![
-        ring_contender("floor: bare ring, 32 deep", plain_ring, &corpus),
+        ring_contender("floor: bare ring, 32 deep", &mut plain_ring, &corpus),
         worker_contender("corelane, plain buffers", || {
             read_plain(&worker, path, READS, false)
         }),
@@ -92,19 +91,28 @@ pub(crate) fn run(options: &Options, cores: &Cores) -> Outcome {
             },
             || read_pool(&worker, path, READS, false),
         ),
-        ring_contender("bare ring, registered buffers", registered_ring, &corpus),
+        ring_contender("bare ring, registered buffers", &mut buffers_ring, &corpus),
+        ring_contender("bare ring, and a registered file", &mut files_ring, &corpus),
     ];
     let rounds = options.rounds;
     interleave(options, "read_direct", "read", rounds, contenders, &TARGETS)?;
     let stats = worker.stats();
     println!(
-        "  corelane submitted {} reads with {} enters",
-        stats.submits, stats.enters
+        "  enters: {} of corelane for {} reads, with {} waits",
+        stats.enters, stats.submits, stats.parks
     );
+    if let Ok(ring) = &plain_ring {
+        let reads = (u64::from(rounds) + 1) * READS + READS_CHECKED;
+        println!(
+            "  enters: {} of the floor for {} reads",
+            ring.enters,
+            reads * u64::from(READERS)
+        );
+    }
     Ok(())
 }
 
-fn bare_ring(registered: bool) -> Result<Result<BareRing, String>, Failure> {
+fn bare_ring(registered: Registered) -> Result<Result<BareRing, String>, Failure> {
     let shape = Shape {
         depth: READERS,
         span: SPAN,
@@ -112,7 +120,7 @@ fn bare_ring(registered: bool) -> Result<Result<BareRing, String>, Failure> {
     };
     match BareRing::new(shape) {
         // No more memory may be locked (RLIMIT_MEMLOCK).
-        Err(error) if registered && error.kind() == io::ErrorKind::OutOfMemory => {
+        Err(error) if error.kind() == io::ErrorKind::OutOfMemory => {
             Ok(Err(format!("buffers cannot be registered: {error}")))
         }
         built => or_refused(built),
@@ -121,10 +129,11 @@ fn bare_ring(registered: bool) -> Result<Result<BareRing, String>, Failure> {
 
 fn ring_contender<'a>(
     name: &str,
-    ring: Result<BareRing, String>,
+    ring: &'a mut Result<BareRing, String>,
     corpus: &'a Corpus,
 ) -> Contender<'a> {
     let sum = Positions::expected(READERS.into(), READS, SPAN);
+    let ring = ring.as_mut().map_err(|why| why.clone());
     Contender::with(name, ring, move |ring| {
         let items = u64::from(READERS) * READS;
         let (sample, read) = Sample::of(items, || ring.read(corpus, 0, READS, false));

@@ -7,7 +7,7 @@
 //! has no read in flight. [`BareRing::read`] returns only when no read is in flight, and a panic
 //! or an error on the way there aborts the process ([`Bomb`]). Where the buffers are registered,
 //! the kernel holds their pages until the ring is closed, which is before they are freed, and
-//! touches them in reads alone.
+//! touches them in reads alone. Registered files are held by the corpus and, besides, by the ring.
 #![allow(
     unsafe_code,
     reason = "drives io_uring without the library that is measured"
@@ -30,8 +30,15 @@ const ALIGN: usize = 4096;
 pub(crate) struct Shape {
     pub(crate) depth: u32,
     pub(crate) span: Span,
-    /// Whether the buffers are registered with the ring.
-    pub(crate) registered: bool,
+    pub(crate) registered: Registered,
+}
+
+/// What the ring knows beforehand, so that the kernel need not look it up for each read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Registered {
+    Nothing,
+    Buffers,
+    BuffersAndFiles,
 }
 
 /// A ring and as many buffers as reads are kept in flight.
@@ -40,6 +47,8 @@ pub(crate) struct BareRing {
     ring: IoUring,
     slots: Vec<Slot>,
     shape: Shape,
+    /// How often the ring was entered.
+    pub(crate) enters: u64,
 }
 
 struct Slot {
@@ -70,7 +79,7 @@ impl BareRing {
                 }
             })
             .collect();
-        if shape.registered {
+        if shape.registered != Registered::Nothing {
             let iovecs: Vec<_> = slots
                 .iter_mut()
                 .map(|slot| slot.iovec(shape.span.read_len))
@@ -79,7 +88,12 @@ impl BareRing {
             // and reads are the only ones to write to them.
             unsafe { ring.submitter().register_buffers(&iovecs) }?;
         }
-        Ok(Self { ring, slots, shape })
+        Ok(Self {
+            ring,
+            slots,
+            shape,
+            enters: 0,
+        })
     }
 
     /// Lets each slot do `reads` reads of the corpus at its positions, from their beginning, and
@@ -96,8 +110,17 @@ impl BareRing {
             slot.positions = Positions::new(seed, self.shape.span);
             slot.left = reads;
         }
-        let Self { ring, slots, shape } = self;
+        let Self {
+            ring,
+            slots,
+            shape,
+            enters,
+        } = self;
         let (submitter, mut sq, mut cq) = ring.split();
+        let by_number = shape.registered == Registered::BuffersAndFiles;
+        if by_number {
+            submitter.register_files(&corpus.descriptors())?;
+        }
         let bomb = Bomb;
         let (mut sum, mut in_flight, mut failed) = (0_u64, 0_usize, None);
         for slot in slots.iter_mut() {
@@ -105,6 +128,7 @@ impl BareRing {
         }
         while in_flight > 0 {
             sq.sync();
+            *enters += 1;
             match submitter.submit_and_wait(1) {
                 Ok(_) => {}
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -128,6 +152,9 @@ impl BareRing {
             }
         }
         std::mem::forget(bomb);
+        if by_number {
+            submitter.unregister_files()?;
+        }
         match failed {
             None => Ok(sum),
             Some((at, result)) => Err(format!("the read at {at} gave {result}").into()),
@@ -152,16 +179,20 @@ impl Slot {
         self.at = self.positions.next();
         let buf = &mut self.memory[self.begin..][..shape.span.read_len];
         let len = u32::try_from(buf.len()).expect("a short buffer");
-        let (file, at) = corpus.place(self.at);
-        let fd = types::Fd(file.as_raw_fd());
-        let read = if shape.registered {
-            opcode::ReadFixed::new(fd, buf.as_mut_ptr(), len, self.index)
+        let (number, at) = corpus.place(self.at);
+        let fd = types::Fd(corpus.file(number).as_raw_fd());
+        let buf = buf.as_mut_ptr();
+        let read = match shape.registered {
+            Registered::Nothing => opcode::Read::new(fd, buf, len).offset(at).build(),
+            Registered::Buffers => opcode::ReadFixed::new(fd, buf, len, self.index)
                 .offset(at)
-                .build()
-        } else {
-            opcode::Read::new(fd, buf.as_mut_ptr(), len)
-                .offset(at)
-                .build()
+                .build(),
+            Registered::BuffersAndFiles => {
+                let fd = types::Fixed(u32::try_from(number).expect("few files"));
+                opcode::ReadFixed::new(fd, buf, len, self.index)
+                    .offset(at)
+                    .build()
+            }
         };
         let read = read.user_data(self.index.into());
         // SAFETY: the buffer outlives the read and nobody else touches it meanwhile, as the

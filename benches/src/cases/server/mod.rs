@@ -10,11 +10,13 @@ mod process;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use core_affinity::CoreId;
+
 use crate::client::{Asked, Load};
 use crate::content::Content;
 use crate::environment::Cores;
 use crate::measure::{By, Contender, Target, interleave};
-use crate::{Options, Outcome};
+use crate::{Failure, Options, Outcome};
 
 use files::Files;
 use process::Process;
@@ -54,60 +56,56 @@ pub(crate) fn run(options: &Options, cores: &Cores) -> Outcome {
     let nginx = Process::nginx(&nginx, &files, measured)?;
     let ours = Process::asset_server(&ours, &files, measured)?;
     for setting in settings(&files)? {
-        let load = |addr: SocketAddr| Load {
-            addr,
-            core: other,
-            connections: setting.connections,
-            warm_up: setting.requests / 20,
-            requests: setting.requests,
-            asked: &setting.asked,
-        };
-        let contenders = vec![
-            Contender::new("floor: nginx", || {
-                load(nginx.addr).run(|| nginx.time_on_cores())
-            }),
-            Contender::new("asset-server", || {
-                let prefixed: Vec<Asked> = setting.asked.iter().map(ours_asked).collect();
-                let load = Load {
-                    asked: &prefixed,
-                    ..load(ours.addr)
-                };
-                load.run(|| ours.time_on_cores())
-            }),
-        ];
-        let targets = [
-            Target {
-                own: 1,
-                against: &[0],
-                by: By::Cpu,
-                at_most: setting.cpu_max,
-            },
-            Target {
-                own: 1,
-                against: &[0],
-                by: By::Wall,
-                at_most: 1.0,
-            },
-        ];
-        let title = format!("server: {}", setting.name);
-        interleave(
-            options,
-            &title,
-            "answer",
-            options.rounds,
-            contenders,
-            &targets,
-        )?;
+        compare(options, &setting, [&nginx, &ours], other)?;
     }
     Ok(())
+}
+
+fn compare(
+    options: &Options,
+    setting: &Setting,
+    [nginx, ours]: [&Process; 2],
+    client: CoreId,
+) -> Outcome {
+    let load = |addr: SocketAddr| Load {
+        addr,
+        core: client,
+        connections: setting.connections,
+        warm_up: setting.requests / 20,
+        requests: setting.requests,
+        asked: &setting.asked,
+    };
+    let asked_of_ours: Vec<Asked> = setting.asked.iter().map(one_folder_down).collect();
+    let contenders = vec![
+        Contender::new("floor: nginx", || {
+            load(nginx.addr).run(|| nginx.time_on_cores())
+        }),
+        Contender::new("asset-server", || {
+            let load = Load {
+                asked: &asked_of_ours,
+                ..load(ours.addr)
+            };
+            load.run(|| ours.time_on_cores())
+        }),
+    ];
+    let target = |by, at_most| Target {
+        own: 1,
+        against: &[0],
+        by,
+        at_most,
+    };
+    let targets = [target(By::Cpu, setting.cpu_max), target(By::Wall, 1.0)];
+    let title = format!("server: {}", setting.name);
+    let rounds = options.rounds;
+    interleave(options, &title, "answer", rounds, contenders, &targets).map(drop)
 }
 
 fn beside_this_program() -> Result<PathBuf, std::io::Error> {
     Ok(std::env::current_exe()?.with_file_name("asset-server"))
 }
 
-/// Our server has the same files one folder down.
-fn ours_asked(asked: &Asked) -> Asked {
+/// Our server has the same files in a folder of its own.
+fn one_folder_down(asked: &Asked) -> Asked {
     let head = asked.head.strip_prefix(b"GET ").unwrap_or(&asked.head);
     Asked {
         head: [b"GET /a", head].concat(),
@@ -115,7 +113,7 @@ fn ours_asked(asked: &Asked) -> Asked {
     }
 }
 
-fn settings(files: &Files) -> Result<Vec<Setting>, crate::Failure> {
+fn settings(files: &Files) -> Result<Vec<Setting>, Failure> {
     Ok(vec![
         Setting {
             name: "files of 4 KiB",

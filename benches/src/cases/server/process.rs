@@ -69,6 +69,7 @@ impl Process {
     ) -> Result<Self, Failure> {
         let mut command = Command::new(program);
         command.args(["--listen", "127.0.0.1:0", "--workers", "1"]);
+        command.args(["--connections-max", "1000"]);
         command.args([files.root(), files.pack()]);
         command.stdout(Stdio::piped());
         let mut child = start_on(core, &mut command)?;

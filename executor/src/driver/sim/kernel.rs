@@ -23,7 +23,7 @@ use super::rng::Rng;
 use crate::config::SimConfig;
 use crate::op::{ReadMode, Request};
 
-/// Most bytes that are written before an operation completes.
+/// Most bytes that are written before an operation completes, and that are read again.
 const TOUCH_MAX: usize = 64 * 1024;
 /// What operations fail with.
 const ERRORS: [i32; 5] = [
@@ -107,11 +107,20 @@ impl Memory {
         self.inputs.iter().map(|range| range.len).sum()
     }
 
-    fn check(&self, seed: u64) {
+    /// Reads all that is read again.
+    ///
+    /// # Panics
+    ///
+    /// Panics when it was changed by somebody else.
+    pub(super) fn check_inputs(&self, seed: u64) {
         assert!(
             self.sum() == self.checksum,
             "simulated ring, seed {seed}: bytes to be written changed while in flight"
         );
+    }
+
+    fn check(&self, seed: u64) {
+        self.check_inputs(seed);
         let mut offset = self.offset;
         for ptr in self
             .outputs
@@ -145,6 +154,7 @@ impl Memory {
         self.inputs
             .iter()
             .flat_map(Range::bytes)
+            .take(TOUCH_MAX)
             .fold(0xcbf2_9ce4_8422_2325, |sum, ptr| {
                 // SAFETY: the operation is in flight, so its inputs are valid and initialised.
                 let byte = unsafe { ptr.read_volatile() };

@@ -16,6 +16,7 @@ use std::time::{Duration, Instant};
 
 use super::backend::next_identity;
 use super::dispatch::{CANCEL, KICK};
+use super::threads::{Direct, Tried};
 use crate::config::{Config, SimConfig};
 use crate::op::Request;
 use crate::op::slab::OpKey;
@@ -23,12 +24,15 @@ use crate::ring::{Cqe, Pending, Wait};
 
 mod kernel;
 mod rng;
+mod system;
 
 use kernel::Memory;
 use rng::Rng;
 
 /// `IORING_CQE_F_MORE`.
 const MORE: u32 = 1 << 1;
+/// How often operations are tried that wait for a peer of their own.
+const LOOK: Duration = Duration::from_millis(1);
 /// Longest timed wait that may pass without progress although operations are due.
 const DAWDLE_MAX: Duration = Duration::from_millis(5);
 /// Of a hundred, how often: an operation touches its memory in a step, a cancel wins, a
@@ -78,6 +82,23 @@ struct Running {
     due: Option<u64>,
     /// The result that a cancel has decided.
     cancelled: bool,
+    /// The operation itself, where it is real.
+    real: Option<Direct>,
+    /// It was tried, and waits for a peer.
+    waits: bool,
+    /// A cancel came before it was tried, and lost: it may not wait.
+    doomed: bool,
+}
+
+impl Running {
+    /// Uses the memory in the middle of the operation.
+    fn touch(&mut self, seed: u64) {
+        if self.real.is_some() {
+            self.memory.check_inputs(seed);
+        } else {
+            self.memory.touch(seed, &mut self.rng);
+        }
+    }
 }
 
 impl Sim {
@@ -141,6 +162,12 @@ impl Sim {
         }
     }
 
+    /// Says whether only an enter can tell if something has come: where operations are real, time
+    /// passes for them while tasks run.
+    pub(super) fn wants_look(&self) -> bool {
+        self.config.system && !(self.running.is_empty() && self.cancelled.is_empty())
+    }
+
     pub(super) fn overflowed(&mut self) -> bool {
         !self.overflow.is_empty()
     }
@@ -192,7 +219,9 @@ impl Sim {
                 );
                 self.serial += 1;
                 let mut rng = Rng::derived(self.config.seed, self.serial);
-                let stuck = waits_for_a_peer(&request) && rng.percent(self.config.stuck_percent);
+                let stuck = !self.config.system
+                    && waits_for_a_peer(&request)
+                    && rng.percent(self.config.stuck_percent);
                 let due = self.step + 1 + rng.below(u64::from(self.config.delay_max) + 1);
                 self.running.push(Running {
                     key,
@@ -201,6 +230,9 @@ impl Sim {
                     rng,
                     due: (!stuck).then_some(due),
                     cancelled: false,
+                    real: self.config.system.then(|| system::begin(request)),
+                    waits: false,
+                    doomed: false,
                 });
             }
             Submission::Cancel(key) => {
@@ -230,13 +262,15 @@ impl Sim {
         if op.cancelled {
             return -libc::EALREADY;
         }
-        if wins {
+        // Where peers are real, none is faster than a cancel of what waits for one.
+        if wins || op.waits {
             op.cancelled = true;
             op.due = Some(due);
             return 0;
         }
-        // The peer was faster.
+        // The peer was faster, or is asked once more.
         op.due.get_or_insert(due);
+        op.doomed = true;
         // A multishot operation is found by every cancel, and must end by one.
         if is_multishot(&op.request) {
             op.cancelled = true;
@@ -268,11 +302,14 @@ impl Sim {
         });
         for op in &mut self.running {
             if op.rng.percent(TOUCH_PERCENT) {
-                op.memory.touch(self.config.seed, &mut op.rng);
+                op.touch(self.config.seed);
+            }
+            if op.waits {
+                op.due.get_or_insert(step);
             }
         }
         while let Some(at) = self.pick_due() {
-            posted.push(self.complete(at, posted.len()));
+            posted.extend(self.complete(at, posted.len()));
         }
         // Neither due times nor the order of submission decide the order; but one operation's
         // completions stay in theirs.
@@ -290,14 +327,25 @@ impl Sim {
             .position(|op| op.due.is_some_and(|due| due <= self.step))
     }
 
-    fn complete(&mut self, at: usize, posted: usize) -> Cqe {
+    /// Ends the operation that is due; `None` when it waits for a peer.
+    fn complete(&mut self, at: usize, posted: usize) -> Option<Cqe> {
         let (config, step) = (self.config, self.step);
         let full = self.ready.len() + posted >= self.ready_max || self.overflowed();
         let op = &mut self.running[at];
         let user_data = op.key.user_data();
         let result = if op.cancelled {
-            op.memory.touch(config.seed, &mut op.rng);
-            -libc::ECANCELED
+            op.touch(config.seed);
+            op.real.as_ref().map_or(-libc::ECANCELED, Direct::cancelled)
+        } else if let Some(real) = &mut op.real {
+            match real.attempt() {
+                Tried::Done(result) | Tried::More(result) => result,
+                Tried::Waits if op.doomed => real.cancelled(),
+                Tried::Waits => {
+                    op.waits = true;
+                    op.due = None;
+                    return None;
+                }
+            }
         } else {
             kernel::finish(&op.request, &mut op.memory, &mut op.rng, &config)
         };
@@ -311,11 +359,11 @@ impl Sim {
         } else {
             self.running.swap_remove(at);
         }
-        Cqe {
+        Some(Cqe {
             user_data,
             result,
             flags: if goes_on { MORE } else { 0 },
-        }
+        })
     }
 
     fn post(&mut self, cqe: Cqe) {
@@ -340,13 +388,19 @@ impl Sim {
                 self.pass();
                 continue;
             }
+            let looks = self.running.iter().any(|op| op.waits);
             assert!(
-                self.kick.is_some() || timeout.is_some(),
+                self.kick.is_some() || timeout.is_some() || looks,
                 "{self}: a wait that nothing can end: {} operations in flight",
                 self.running.len()
             );
             let left = deadline.map(|at| at.saturating_duration_since(Instant::now()));
-            self.poll_kick(left);
+            if looks {
+                self.poll_kick(Some(left.map_or(LOOK, |left| left.min(LOOK))));
+                self.pass();
+            } else {
+                self.poll_kick(left);
+            }
             if deadline.is_some_and(|at| at <= Instant::now()) {
                 return;
             }
