@@ -303,6 +303,14 @@ impl Peer {
         pinned(package).unwrap_or("unknown")
     }
 
+    /// How much less it is asked to do than others, as it is that much slower.
+    fn share(self) -> u64 {
+        match self {
+            Self::TokioSpawnBlocking | Self::TokioFs => 4,
+            _ => 1,
+        }
+    }
+
     fn needs_ring(self) -> bool {
         match self {
             Self::Glommio | Self::Monoio | Self::Compio | Self::TokioUring | Self::Kimojio => true,
@@ -334,7 +342,7 @@ impl Entry {
             (_, None) => [cores.measured(); 2],
             (_, Some(pair)) => pair,
         };
-        let ops = options.ops.unwrap_or(self.case.ops());
+        let ops = options.ops.unwrap_or(self.case.ops() / self.peer.share());
         // A runtime that panics, as some do where a system call fails, is a failed round.
         let done = thread::scope(|scope| {
             let round = scope.spawn(|| match self.work {

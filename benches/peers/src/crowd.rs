@@ -271,7 +271,7 @@ mod tests {
             Ok(share.seeds.sum())
         });
         let done = done.expect("nothing fails");
-        assert_eq!(done.check, (0..7).sum());
+        assert_eq!(done.check, (0..7).sum::<u64>());
         assert_eq!(done.sample.items, 14);
     }
 

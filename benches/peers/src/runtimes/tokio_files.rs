@@ -2,9 +2,10 @@
 //! and `tokio::fs`, which has a cursor. On one core with the runtime of one thread, on all cores
 //! with the runtime of as many threads, as `#[tokio::main]` makes it.
 
+use std::collections::HashMap;
 use std::io::{Error, SeekFrom};
 use std::os::unix::fs::FileExt;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::fs::File;
 use tokio::io::{AsyncReadExt, AsyncSeekExt};
@@ -66,10 +67,16 @@ pub(crate) fn read_by_fs(crowd: &Arc<Crowd>) -> Result<Done, Failure> {
     crowd.on_one_thread(|share, gate| {
         raise_files_max();
         runtime(&share.crowd)?.block_on(async {
+            let opened = Opened::default();
             let work = async |reads| {
                 let tasks = share.seeds.clone().map(|seed| {
-                    let share = share.clone();
-                    tokio::spawn(async move { fs_by(&share, seed, reads).await })
+                    let (share, opened) = (share.clone(), opened.clone());
+                    tokio::spawn(async move {
+                        let mut files = opened.take(&share, seed);
+                        let sum = fs_by(&share, &mut files, seed, reads).await;
+                        opened.put(seed, files);
+                        sum
+                    })
                 });
                 sum_of(tasks.collect()).await
             };
@@ -78,10 +85,31 @@ pub(crate) fn read_by_fs(crowd: &Arc<Crowd>) -> Result<Done, Failure> {
     })
 }
 
-/// A file has one cursor, so each reader opens its own.
-async fn fs_by(share: &Share, seed: u64, reads: u64) -> Result<u64, Failure> {
+/// The files of each reader, which outlast the tasks: a file has one cursor, so each reader opens its
+/// own when it reads from it first, which is while it warms up.
+#[derive(Clone, Debug, Default)]
+struct Opened(Arc<Mutex<HashMap<u64, Vec<Option<File>>>>>);
+
+impl Opened {
+    fn take(&self, share: &Share, seed: u64) -> Vec<Option<File>> {
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let none = || share.crowd.paths.iter().map(|_| None).collect();
+        all.remove(&seed).unwrap_or_else(none)
+    }
+
+    fn put(&self, seed: u64, files: Vec<Option<File>>) {
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        all.insert(seed, files);
+    }
+}
+
+async fn fs_by(
+    share: &Share,
+    files: &mut [Option<File>],
+    seed: u64,
+    reads: u64,
+) -> Result<u64, Failure> {
     let paths = &share.crowd.paths;
-    let mut files: Vec<Option<File>> = paths.iter().map(|_| None).collect();
     let mut buf = share.buffer();
     let mut sum = 0_u64;
     for (number, pos) in share.places(seed, reads) {
