@@ -312,12 +312,13 @@ impl Config {
     /// with that feature.
     ///
     /// Zero, the default, is never: what looks is a thread, and a worker starts none unasked. The
-    /// thread is one for the process, and looks every half of the threshold; a report comes between
-    /// one threshold and one and a half after the poll began, while the poll still goes on. Times in
-    /// which the process was stopped do not count. On the worker it costs four stores per poll, and
-    /// a table of where its tasks were spawned. 10 ms is a good start: shorter than a frame, and a
-    /// hundred times as long as a worker means to go without looking at its ring
-    /// ([`reap_interval`](Self::reap_interval)).
+    /// thread is one for the process, and looks every half of the threshold, so that a report comes
+    /// one threshold to one and a half after the poll began, while it goes on. Time in which the
+    /// process was stopped does not count. A worker that is watched makes three stores more per poll,
+    /// and keeps a table of where its tasks were spawned; one that is not has neither.
+    ///
+    /// 10 ms is a good start: shorter than a frame, and a hundred times as long as a worker means to
+    /// go without looking at its ring ([`reap_interval`](Self::reap_interval)).
     #[must_use]
     pub fn stall_threshold(mut self, threshold: Duration) -> Self {
         self.stall_threshold = threshold;

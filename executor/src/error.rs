@@ -203,7 +203,7 @@ impl ThreadsReason {
                 errno: source.raw_os_error().unwrap_or(libc::EPERM),
             }),
             SetupError::Unsupported { what } => Some(Self::Missing { what: what.clone() }),
-            // None of the sets of flags is known: a kernel before 5.5.
+            // What is asked about the operations is not known: a kernel before 5.6.
             SetupError::System { call, source } if source.raw_os_error() == Some(libc::EINVAL) => {
                 Some(Self::Missing {
                     what: (*call).to_owned(),

@@ -330,7 +330,7 @@ fn the_backend_and_the_counters_are_public() {
     let worker = worker();
     match worker.backend().unwrap() {
         corelane::Backend::Uring(rung) => {
-            assert!(format!("{rung}") != "" && format!("{:?}", Rung::Plain) == "Plain");
+            assert!(format!("{rung}") != "" && format!("{:?}", Rung::Coop) == "Coop");
         }
         corelane::Backend::Threads(reason) => {
             assert!(format!("{reason}").starts_with("as "), "{reason}");

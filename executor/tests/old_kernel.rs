@@ -35,13 +35,13 @@ enum Feature {
     DeferTaskrun,
     /// `IORING_OP_SEND_ZC`, Linux 6.0.
     SendZc,
-    /// `IORING_SETUP_SUBMIT_ALL`, Linux 5.18.
-    SubmitAll,
+    /// `IORING_SETUP_COOP_TASKRUN`, Linux 5.19.
+    CoopTaskrun,
     /// `IORING_FEAT_EXT_ARG`, Linux 5.11.
     ExtArg,
 }
 
-use Feature::{DeferTaskrun, ExtArg, NoIowait, NoSqArray, ReadMultishot, SendZc, SubmitAll};
+use Feature::{CoopTaskrun, DeferTaskrun, ExtArg, NoIowait, NoSqArray, ReadMultishot, SendZc};
 
 /// What is expected of the kernel that was booted; `None`, with a line, where none was.
 fn expected(test: &str) -> Option<Expected> {
@@ -59,13 +59,21 @@ fn expected(test: &str) -> Option<Expected> {
             release: "6.1.",
             backend: Backend::Uring(Rung::Defer),
             lacks: &[NoSqArray, NoIowait, ReadMultishot],
-            has: &[DeferTaskrun, SendZc, SubmitAll, ExtArg],
+            has: &[DeferTaskrun, SendZc, CoopTaskrun, ExtArg],
         },
         "5.10" => Expected {
             release: "5.10.",
-            backend: missing("IORING_FEAT_EXT_ARG"),
-            lacks: &[NoSqArray, NoIowait, DeferTaskrun, SubmitAll, ExtArg],
-            has: &[],
+            backend: missing("IORING_SETUP_COOP_TASKRUN"),
+            // Its io_uring is that of 5.15, which was brought over when 5.10 was mended.
+            lacks: &[
+                NoSqArray,
+                NoIowait,
+                ReadMultishot,
+                DeferTaskrun,
+                SendZc,
+                CoopTaskrun,
+            ],
+            has: &[ExtArg],
         },
         other => panic!("nothing is known of the kernel {other:?}"),
     })
@@ -103,7 +111,7 @@ fn the_backend_says_what_was_found() {
     let text = worker.backend().unwrap().to_string();
     let words = match &expected.backend {
         Backend::Uring(_) => "io_uring (single_issuer+defer_taskrun)",
-        _ => "threads and epoll (as this kernel does not support IORING_FEAT_EXT_ARG)",
+        _ => "threads and epoll (as this kernel does not support IORING_SETUP_COOP_TASKRUN)",
     };
     assert_eq!(text, words);
     let executor = Executor::new().unwrap();
@@ -208,8 +216,8 @@ fn kernel_has(feature: Feature) -> bool {
         DeferTaskrun => has_flag(&|builder| {
             builder.setup_single_issuer().setup_defer_taskrun();
         }),
-        SubmitAll => has_flag(&|builder| {
-            builder.setup_submit_all();
+        CoopTaskrun => has_flag(&|builder| {
+            builder.setup_coop_taskrun();
         }),
         NoIowait => params(io_uring::Parameters::is_feature_no_iowait),
         ExtArg => params(io_uring::Parameters::is_feature_ext_arg),

@@ -17,6 +17,9 @@ use crate::error::SetupError;
 use crate::trace;
 
 /// Which setup flags the kernel accepted: the rungs of the ladder, best first.
+///
+/// There is none below [`Coop`](Self::Coop): a kernel that has not its flags has neither multishot
+/// accepts nor provided buffers, and answers `EINVAL` to who asks for them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Rung {
@@ -28,17 +31,14 @@ pub enum Rung {
     CoopSingleIssuer,
     /// `COOP_TASKRUN`, `TASKRUN_FLAG`, `SUBMIT_ALL` (Linux 5.19).
     Coop,
-    /// No flags but the size of the completion queue.
-    Plain,
 }
 
 impl Rung {
-    pub(crate) const LADDER: [Self; 5] = [
+    pub(crate) const LADDER: [Self; 4] = [
         Self::DeferNoSqArray,
         Self::Defer,
         Self::CoopSingleIssuer,
         Self::Coop,
-        Self::Plain,
     ];
 
     fn build(self, config: &Config) -> io::Result<IoUring> {
@@ -69,7 +69,6 @@ impl Rung {
                     .setup_taskrun_flag()
                     .setup_submit_all();
             }
-            Self::Plain => {}
         }
         builder.build(config.sq_entries)
     }
@@ -82,7 +81,6 @@ impl fmt::Display for Rung {
             Self::Defer => "single_issuer+defer_taskrun",
             Self::CoopSingleIssuer => "single_issuer+coop_taskrun",
             Self::Coop => "coop_taskrun",
-            Self::Plain => "plain",
         })
     }
 }
@@ -149,20 +147,17 @@ impl Ring {
 
 /// Tries the rungs from the best; only `EINVAL`, an unknown flag, leads to the next.
 fn climb(config: &Config) -> Result<(IoUring, Rung), SetupError> {
-    let mut last = io::Error::from_raw_os_error(libc::EINVAL);
     for rung in Rung::LADDER {
         match rung.build(config) {
             Ok(ring) => return Ok((ring, rung)),
             Err(error) if error.raw_os_error() == Some(libc::EINVAL) => {
                 trace::rung_refused(&rung, &error);
-                last = error;
             }
             Err(error) => return Err(SetupError::from_io("io_uring_setup", error)),
         }
     }
-    Err(SetupError::System {
-        call: "io_uring_setup on every rung of the ladder",
-        source: last,
+    Err(SetupError::Unsupported {
+        what: "IORING_SETUP_COOP_TASKRUN".into(),
     })
 }
 

@@ -1,4 +1,5 @@
-//! Finding a task that keeps its core: what a worker says of its polls, and the thread that reads it.
+//! Finding a task that keeps its core: what a worker says of its polls, and the thread that reads
+//! it.
 //!
 //! A worker that is watched counts up when a poll begins and when it ends, and says what it polls:
 //! stores to memory of its own, and no look at a clock. One thread per process, started with the

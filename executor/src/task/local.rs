@@ -185,10 +185,7 @@ impl LocalInner {
         let task = unsafe { task_of(link) };
         match &self.watch {
             None => self.run(task),
-            Some(watch) => {
-                let _polling = watch.poll(task.address());
-                self.run(task);
-            }
+            Some(watch) => self.run_watched(watch, task),
         }
         self.running.set(false);
         true
@@ -209,6 +206,13 @@ impl LocalInner {
             Start::Cancel => self.cancel(task, JoinError::cancelled()),
             Start::Zombie => self.bury(task),
         }
+    }
+
+    /// As [`run`](Self::run), and says so. Apart, so that other workers' loops stay as they are.
+    #[inline(never)]
+    fn run_watched(&self, watch: &Watch, task: TaskPtr) {
+        let _polling = watch.poll(task.address());
+        self.run(task);
     }
 
     /// To whom each poll is told, if to anyone.

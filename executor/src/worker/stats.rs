@@ -62,7 +62,8 @@ stats! {
     parks,
     /// Times that the completion queue was found to have overflowed.
     overflows,
-    /// Polls that went on for longer than [`Config::stall_threshold`](crate::Config::stall_threshold).
+    /// Polls that went on for longer than
+    /// [`Config::stall_threshold`](crate::Config::stall_threshold).
     stalls,
     /// Timers that fired.
     timers_fired,
