@@ -113,6 +113,9 @@ pub struct SimConfig {
     pub stuck_percent: u8,
     /// Chance, in percent, that a read which must not wait is refused (`EAGAIN`).
     pub nowait_percent: u8,
+    /// Chance, in percent, that the kernel does not let go of a read or a write when it is
+    /// cancelled, nor ever after. One operation of a ring at most: its credit is gone for good.
+    pub hold_percent: u8,
 }
 
 #[cfg(feature = "sim")]
@@ -127,6 +130,7 @@ impl SimConfig {
             error_percent: 0,
             stuck_percent: 0,
             nowait_percent: 50,
+            hold_percent: 0,
         }
     }
 

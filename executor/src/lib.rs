@@ -53,9 +53,12 @@
 //! cause and the remedy.
 #![deny(unsafe_code)]
 
+mod clock;
 mod config;
 mod error;
 mod guard;
+#[cfg(feature = "sim")]
+pub mod sim;
 mod sys;
 
 mod blocking;
