@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::error::{SetupError, ThreadsReason};
+use crate::stall::{OnStall, Stall, THRESHOLD_MAX, THRESHOLD_MIN};
 
 /// Smallest completion queue that leaves room for control completions beside operations.
 pub(crate) const CQ_ENTRIES_MIN: u32 = 4;
@@ -116,6 +117,10 @@ pub struct SimConfig {
     /// Chance, in percent, that the kernel does not let go of a read or a write when it is
     /// cancelled, nor ever after. One operation of a ring at most: its credit is gone for good.
     pub hold_percent: u8,
+    /// Operations are done by system calls, on the files and sockets they name, and have the
+    /// results of those: the seed decides on order, delay and cancels alone. What waits for a peer
+    /// is tried each millisecond. A call on a file holds up the worker.
+    pub system: bool,
 }
 
 #[cfg(feature = "sim")]
@@ -131,7 +136,16 @@ impl SimConfig {
             stuck_percent: 0,
             nowait_percent: 50,
             hold_percent: 0,
+            system: false,
         }
+    }
+
+    /// Describes a ring that only reorders and delays, and whose operations are real.
+    #[must_use]
+    pub const fn system(seed: u64) -> Self {
+        let mut config = Self::new(seed);
+        config.system = true;
+        config
     }
 
     /// Returns the byte that simulated reads find at an offset of any file; what is received
@@ -167,6 +181,8 @@ pub struct Config {
     pub(crate) file_threads_max: u32,
     pub(crate) pool: PoolConfig,
     pub(crate) backend: BackendChoice,
+    pub(crate) stall_threshold: Duration,
+    pub(crate) on_stall: Option<OnStall>,
 }
 
 impl Default for Config {
@@ -185,6 +201,8 @@ impl Default for Config {
             file_threads_max: 8,
             pool: PoolConfig::default(),
             backend: BackendChoice::default(),
+            stall_threshold: Duration::ZERO,
+            on_stall: None,
         }
     }
 }
@@ -293,15 +311,41 @@ impl Config {
         self
     }
 
+    /// Sets for how long one poll of a task may go on before it is reported as a [`Stall`]: to
+    /// [`on_stall`](Self::on_stall), in [`Stats::stalls`](crate::Stats::stalls), and to `tracing`
+    /// with that feature.
+    ///
+    /// Zero, the default, is never: what looks is a thread, and a worker starts none unasked. The
+    /// thread is one for the process, and looks every half of the threshold; a report comes between
+    /// one threshold and one and a half after the poll began, while the poll still goes on. Times in which the process
+    /// was stopped do not count. On the worker it costs four stores per poll, and a table of where
+    /// its tasks were spawned. 10 ms is a good start: shorter than a frame, and a hundred times as
+    /// long as a worker means to go without looking at its ring
+    /// ([`reap_interval`](Self::reap_interval)).
+    #[must_use]
+    pub fn stall_threshold(mut self, threshold: Duration) -> Self {
+        self.stall_threshold = threshold;
+        self
+    }
+
+    /// Sets who is told of a task that does not give way. It is called on the thread that looks, as
+    /// the worker has no time. Without it, a line goes to standard error.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// let config = corelane::Config::new()
+    ///     .stall_threshold(Duration::from_millis(10))
+    ///     .on_stall(|stall| eprintln!("{stall}"));
+    /// # let _ = config;
+    /// ```
+    #[must_use]
+    pub fn on_stall(mut self, tell: impl Fn(&Stall) + Send + Sync + 'static) -> Self {
+        self.on_stall = Some(OnStall::new(tell));
+        self
+    }
+
     /// Checks every limit and the relations between them.
     pub(crate) fn validate(&self) -> Result<(), SetupError> {
-        let range = |name: &'static str, value: u64, min: u64, max: u64| {
-            if (min..=max).contains(&value) {
-                Ok(())
-            } else {
-                Err(SetupError::config(name, value, min, max))
-            }
-        };
         range(
             "sq_entries",
             self.sq_entries.into(),
@@ -341,6 +385,18 @@ impl Config {
             1,
             FILE_THREADS_MAX.into(),
         )?;
+        if !self.stall_threshold.is_zero() {
+            range(
+                "stall_threshold in nanoseconds",
+                nanoseconds(self.stall_threshold),
+                nanoseconds(THRESHOLD_MIN),
+                nanoseconds(THRESHOLD_MAX),
+            )?;
+        }
+        self.validate_pool()
+    }
+
+    fn validate_pool(&self) -> Result<(), SetupError> {
         range(
             "pool.buffer_count",
             self.pool.buffer_count as u64,
@@ -363,4 +419,16 @@ impl Config {
         }
         Ok(())
     }
+}
+
+fn range(name: &'static str, value: u64, min: u64, max: u64) -> Result<(), SetupError> {
+    if (min..=max).contains(&value) {
+        Ok(())
+    } else {
+        Err(SetupError::config(name, value, min, max))
+    }
+}
+
+fn nanoseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }

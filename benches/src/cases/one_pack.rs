@@ -1,19 +1,20 @@
 //! Ranges of 64 KiB of one large file, and the same of many smaller ones, from one core and from
 //! all: whether a pack is slower than loose files because all reads meet in one file.
 
-use std::fs::{self, File};
-use std::os::unix::fs::FileExt;
-use std::path::{Path, PathBuf};
+use std::fmt;
+use std::fs::File;
+use std::io::Read;
+use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Instant;
 
 use blobio::{NativeFileAsyncBlobRandomReader, RandomReadBlobAsync};
-use corelane::{Executor, spawn_local};
+use corelane::{Config, Executor, Worker, spawn_local};
 
-use crate::content::{Content, FILE_LEN, is_content};
+use crate::cold::evict;
+use crate::content::{Content, FILE_LEN, Loose, is_content};
 use crate::environment::{Cores, scheduler_of};
-use crate::measure::{Contender, Sample, interleave};
+use crate::measure::{Contender, Sample, Timer, interleave};
 use crate::{Failure, Options, Outcome};
 
 const LEN: usize = 64 << 10;
@@ -23,6 +24,22 @@ const FILES: u64 = 64;
 const TASKS: u64 = 16;
 const READS: u64 = 500;
 
+/// How the pages of the files came into the cache, which decides how large they are.
+#[derive(Clone, Copy, Debug)]
+enum Pages {
+    Written,
+    ReadBack,
+}
+
+impl fmt::Display for Pages {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Written => "as written",
+            Self::ReadBack => "read back",
+        })
+    }
+}
+
 pub(crate) fn run(options: &Options, cores: &Cores) -> Outcome {
     let content = Content::prepare(options.file.as_deref(), options.remove_file)?;
     println!(
@@ -30,60 +47,43 @@ pub(crate) fn run(options: &Options, cores: &Cores) -> Outcome {
         content.path.display(),
         scheduler_of(&content.path)?
     );
-    let loose = Loose::make(&content.path)?;
-    for workers in [1, cores.count()] {
-        let executor = Executor::builder().workers(workers).start()?;
-        let items = workers as u64 * TASKS * READS;
-        let one = Arc::new(vec![content.path.clone()]);
-        let many = Arc::new(loose.paths.clone());
-        let contenders = vec![
-            Contender::new("64 loose files", || read(&executor, &many, items)),
-            Contender::new("one file", || read(&executor, &one, items)),
-        ];
-        let title = format!("one_pack: ranges of 64 KiB, cached, {workers} workers");
-        interleave(&title, "read", options.rounds, contenders)?;
+    // Written in the same way, one after the other.
+    let many = Loose::make(&content.path, FILES, FILE_LEN)?;
+    let one = Loose::make(&content.path, 1, FILE_LEN)?;
+    let paths = [&many, &one].map(|loose| Arc::new(loose.paths.clone()));
+    for pages in [Pages::Written, Pages::ReadBack] {
+        if let Pages::ReadBack = pages {
+            read_back(paths.iter().flat_map(|paths| &**paths))?;
+        }
+        for workers in [1, cores.count()] {
+            let executor = Executor::builder().workers(workers).start()?;
+            let items = workers as u64 * TASKS * READS;
+            let contenders = vec![
+                Contender::new("64 loose files", || read(&executor, &paths[0], items)),
+                Contender::new("one file", || read(&executor, &paths[1], items)),
+            ];
+            let title = format!("one_pack: 64 KiB, cached, {pages}, {workers} workers");
+            interleave(options, &title, "read", options.rounds, contenders, &[])?;
+        }
     }
     Ok(())
 }
 
-/// The content in many files, removed afterwards.
-struct Loose {
-    folder: PathBuf,
-    paths: Vec<PathBuf>,
-}
-
-impl Loose {
-    fn make(whole: &Path) -> Result<Self, Failure> {
-        let folder = whole.with_extension("loose");
-        fs::create_dir_all(&folder)?;
-        let file_len = FILE_LEN / FILES;
-        let whole = File::open(whole)?;
-        let mut chunk = vec![0; usize::try_from(file_len)?];
-        let mut loose = Self {
-            folder,
-            paths: Vec::new(),
-        };
-        for number in 0..FILES {
-            whole.read_exact_at(&mut chunk, number * file_len)?;
-            let path = loose.folder.join(format!("{number:02}.bin"));
-            fs::write(&path, &chunk)?;
-            loose.paths.push(path);
-        }
-        Ok(loose)
+/// Takes files out of the page cache, and reads them in order.
+fn read_back<'a>(paths: impl IntoIterator<Item = &'a PathBuf>) -> Outcome {
+    let worker = Worker::new(Config::default())?;
+    let mut chunk = vec![0; 1 << 20];
+    for path in paths {
+        worker.block_on(evict(path))?;
+        let mut file = File::open(path)?;
+        while file.read(&mut chunk)? > 0 {}
     }
-}
-
-impl Drop for Loose {
-    fn drop(&mut self) {
-        if let Err(error) = fs::remove_dir_all(&self.folder) {
-            eprintln!("benches: {} is left: {error}", self.folder.display());
-        }
-    }
+    Ok(())
 }
 
 /// Lets the tasks of every worker read ranges all over the files.
 fn read(executor: &Executor, paths: &Arc<Vec<PathBuf>>, items: u64) -> Result<Sample, Failure> {
-    let start = Instant::now();
+    let timer = Timer::start();
     let workers: Vec<_> = (0..executor.workers())
         .map(|worker| {
             let paths = Arc::clone(paths);
@@ -93,10 +93,7 @@ fn read(executor: &Executor, paths: &Arc<Vec<PathBuf>>, items: u64) -> Result<Sa
     for worker in workers {
         executor.block_on(worker)?.map_err(Failure::from)?;
     }
-    Ok(Sample {
-        elapsed: start.elapsed(),
-        items,
-    })
+    Ok(timer.stop(items))
 }
 
 async fn read_on_worker(paths: Arc<Vec<PathBuf>>, worker: u64) -> Result<(), String> {

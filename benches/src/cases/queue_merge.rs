@@ -19,7 +19,7 @@ use corelane::{Config, Worker, spawn_local};
 use crate::cold::evict;
 use crate::content::{Content, is_content};
 use crate::environment::{Cores, scheduler_of};
-use crate::measure::{Contender, Sample, interleave};
+use crate::measure::{By, Contender, Sample, interleave};
 use crate::{Failure, Options, Outcome};
 
 /// Reads in flight, on both sides.
@@ -141,8 +141,10 @@ fn compare(options: &Options, worker: &Worker, path: &Path, setting: &Setting) -
             Ok(sample)
         }),
     ];
-    let ratios = interleave(setting.name, "entry", options.rounds, contenders)?;
-    let speedup = 1.0 / ratios[1];
+    let rounds = options.rounds;
+    let figures = interleave(options, setting.name, "entry", rounds, contenders, &[])?;
+    let ratio = figures.ratio(By::Wall, 1, &[0]);
+    let speedup = 1.0 / ratio.ok_or("both sides ran")?;
     let amplification = *read_amplification.borrow();
     let within = speedup >= setting.speedup_min && amplification < AMPLIFICATION_MAX;
     println!(
@@ -193,35 +195,42 @@ impl Random {
 }
 
 /// Tasks, one for each read in flight, that take the next entry and read it into memory of its
-/// own, as the queue does; all of it is kept until the end.
+/// own, of one open file, as the queue does; all of it is kept and checked at the end.
 async fn one_by_one(path: &Path, way: Way, entries: &[Entry]) -> Outcome {
+    match way {
+        Way::Direct => by_tasks(open_direct(path).await?, entries).await,
+        Way::BufferedCold | Way::BufferedCached => {
+            by_tasks(NativeFileAsyncBlobRandomReader::open(path).await?, entries).await
+        }
+    }
+}
+
+async fn by_tasks<B>(blob: B, entries: &[Entry]) -> Outcome
+where
+    B: RandomReadBlobAsync + Clone + 'static,
+{
     let todo = Rc::new(RefCell::new(Vec::from(entries).into_iter()));
-    let mut tasks = Vec::new();
-    for _ in 0..DEPTH {
-        let todo = Rc::clone(&todo);
-        tasks.push(match way {
-            Way::Direct => spawn_local(take(open_direct(path).await?, todo)),
-            Way::BufferedCold | Way::BufferedCached => {
-                let blob = NativeFileAsyncBlobRandomReader::open(path).await?;
-                spawn_local(take(blob, todo))
-            }
-        });
-    }
-    let mut read = Vec::new();
+    let tasks: Vec<_> = (0..DEPTH)
+        .map(|_| spawn_local(take(blob.clone(), Rc::clone(&todo))))
+        .collect();
+    let mut count = 0;
     for task in tasks {
-        read.extend(task.await??);
+        for (pos, dest) in task.await?? {
+            check(dest.bytes(), pos)?;
+            count += 1;
+        }
     }
-    if read.len() == entries.len() {
+    if count == entries.len() {
         Ok(())
     } else {
-        Err(format!("{} entries of {} were read", read.len(), entries.len()).into())
+        Err(format!("{count} entries of {} were read", entries.len()).into())
     }
 }
 
 async fn take<B: RandomReadBlobAsync>(
     blob: B,
     todo: Rc<RefCell<std::vec::IntoIter<Entry>>>,
-) -> Result<Vec<Destination>, Failure> {
+) -> Result<Vec<(u64, Destination)>, Failure> {
     let mut read = Vec::new();
     loop {
         let Some((pos, len)) = todo.borrow_mut().next() else {
@@ -232,8 +241,7 @@ async fn take<B: RandomReadBlobAsync>(
         if result? != len {
             return Err(format!("the blob ends in {len} bytes at {pos}").into());
         }
-        check(dest.bytes(), pos)?;
-        read.push(dest);
+        read.push((pos, dest));
     }
 }
 

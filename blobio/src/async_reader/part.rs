@@ -7,8 +7,10 @@
 //! not.
 //!
 //! - [`Part`] is over a buffer that keeps these promises, and stays within its capacity. It begins
-//!   where the bytes end that `set_init` was called for, and moves with that call: nothing asks
-//!   for its address between a completion and the next request.
+//!   where the bytes end that `set_init` was called for, and moves with that call, which
+//!   [`IoBufMut`] forbids of buffers at large: a part is given to one operation at a time, of one
+//!   buffer, which calls `set_init` last, and nothing asks for its address between a completion
+//!   and the next request.
 //! - [`DirectPart`] is over a part, and may read on behind its end, within the capacity of the
 //!   buffer below; it claims no byte behind the part's end.
 //! - [`Held`] passes every call on to the buffer in it.

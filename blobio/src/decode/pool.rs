@@ -12,7 +12,7 @@ use rustix::thread::{CpuSet, sched_setaffinity};
 
 use super::config::{PoolConfig, PoolLoad};
 use super::order::next;
-use super::running::Running;
+use super::running::{Running, discard};
 use crate::queue::Class;
 
 /// A bounded set of threads that decompress, or compute anything else, by class.
@@ -299,7 +299,7 @@ impl Shared {
     fn finish(&self, job: Arc<dyn Run>) {
         // A waker may panic, or a result that nobody waits for when it is dropped.
         if let Err(panic) = catch_unwind(AssertUnwindSafe(move || job.run())) {
-            std::mem::forget(panic);
+            discard(panic);
         }
         self.lock().running -= 1;
     }

@@ -175,6 +175,13 @@ impl<T> Drop for Running<T> {
     }
 }
 
+/// Drops what a panic was called with, or leaks what that drop panics with.
+pub(super) fn discard(panic: Box<dyn Any + Send>) {
+    if let Err(second) = catch_unwind(AssertUnwindSafe(move || drop(panic))) {
+        std::mem::forget(second);
+    }
+}
+
 impl<T: Send + 'static> Run for Slot<T> {
     fn run(&self) {
         let work = lock(&self.state).work.take();
@@ -182,8 +189,7 @@ impl<T: Send + 'static> Run for Slot<T> {
         let result = catch_unwind(AssertUnwindSafe(work));
         self.put(result.map_err(|panic| {
             let text = message(&*panic);
-            // Dropping what was thrown might panic again.
-            std::mem::forget(panic);
+            discard(panic);
             JobError::Panicked(text)
         }));
     }

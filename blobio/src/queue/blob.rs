@@ -50,7 +50,7 @@ impl Entry {
     where
         B: RandomReadBlobAsync + 'static,
     {
-        let hints = blob.hints();
+        let hints = usable(blob.hints());
         let limits = config.plan_limits(&hints);
         Self {
             id,
@@ -76,6 +76,14 @@ impl Entry {
     pub(super) fn align(&self) -> u64 {
         u64::from(self.hints.align.max(1))
     }
+}
+
+/// Passes over an alignment that is none: the blob may be anybody's.
+fn usable(mut hints: BlobHints) -> BlobHints {
+    if !hints.align.is_power_of_two() || hints.align > BlobHints::ALIGN_MAX {
+        hints.align = 1;
+    }
+    hints
 }
 
 impl QueuedBlob {

@@ -17,7 +17,8 @@ pub struct BlobHints {
     /// nobody below who reads ahead or merges.
     pub merge_pays: bool,
     /// Positions and lengths that are multiples of this many bytes are read without a copy; 1
-    /// where there is nothing to gain. A power of two.
+    /// where there is nothing to gain. A power of two, at most [`ALIGN_MAX`](Self::ALIGN_MAX);
+    /// anything else is passed over.
     pub align: u32,
     /// The longest single read worth issuing, in bytes.
     pub read_max: u32,
@@ -27,6 +28,8 @@ pub struct BlobHints {
 }
 
 impl BlobHints {
+    /// The largest alignment that is heeded.
+    pub const ALIGN_MAX: u32 = 1 << 20;
     /// The longest read of a blob that says nothing else.
     pub const READ_LEN_MAX: u32 = 1 << 20;
 

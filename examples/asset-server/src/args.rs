@@ -61,8 +61,8 @@ pub struct Args {
           value_parser = clap::value_parser!(u32).range(1..=3600))]
     pub head_timeout: u32,
 
-    /// Seconds a connection may be idle between requests, or a client may take for 256 KiB of an
-    /// answer
+    /// Seconds a connection may be idle between requests, or a client may take nothing of an answer;
+    /// on the whole it has to take 256 KiB in that time
     #[arg(long, value_name = "SECONDS", default_value = "60",
           value_parser = clap::value_parser!(u32).range(1..=3600))]
     pub idle_timeout: u32,

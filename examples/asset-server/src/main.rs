@@ -29,7 +29,7 @@ fn main() -> ExitCode {
 /// Serves until a signal says to stop; a second one cuts short what is under way.
 fn serve(mut args: Args) -> Result<(), String> {
     args.roots = roots(args.roots)?;
-    let server = Server::start(&args).map_err(|error| error.to_string())?;
+    let mut server = Server::start(&args).map_err(|error| error.to_string())?;
     let [first, second] = server
         .signals()
         .map_err(|error| format!("cannot wait for signals: {error}"))?;

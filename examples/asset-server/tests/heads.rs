@@ -89,6 +89,25 @@ fn limits_have_their_own_statuses_and_are_exact() {
 }
 
 #[test]
+fn what_is_too_long_does_not_depend_on_how_much_came_with_it() {
+    let line_too_long = get(&format!("/{}", "x".repeat(600)), "X: y\r\n");
+    let fields_too_long = get("/", &"X: y\r\n".repeat(100));
+    for (buf, expected) in [
+        (line_too_long, Status::UriTooLong),
+        (fields_too_long, Status::HeaderFieldsTooLarge),
+    ] {
+        for len in [513, 600, buf.len()] {
+            let mut parser = HeadParser::new(HeadLimits {
+                target_len_max: 512,
+                ..LIMITS
+            });
+            let refusal = parser.parse(&buf[..len]).unwrap_err();
+            assert_eq!(refusal.status, expected, "{len}");
+        }
+    }
+}
+
+#[test]
 fn garbage_is_refused_before_it_ends() {
     for garbage in [
         b"\x16\x03\x01\x02\x00\x01".as_slice(),

@@ -3,11 +3,11 @@
 use std::collections::VecDeque;
 use std::fmt;
 use std::io;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::handle::BlockingHandle;
+use crate::guard::guarded;
 use crate::sync::lock::Lock;
 use crate::sync::permits::{HasPermits, Permits, wake_granted, wake_in_parts};
 use crate::sys::affinity;
@@ -209,11 +209,8 @@ impl Shared {
         let _ = affinity::batch_thread();
         while let Some(job) = self.next_job() {
             wake_granted(&self.state);
-            if let Err(panic) = catch_unwind(AssertUnwindSafe(job)) {
-                // Dropping it may panic again and end the thread. A handle's job catches its own
-                // panic; this is what its leftovers threw.
-                std::mem::forget(panic);
-            }
+            // A handle's job catches its own panic; this is for what its leftovers throw.
+            guarded(job);
         }
     }
 

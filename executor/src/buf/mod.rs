@@ -35,7 +35,7 @@ pub type BufResult<T, B> = (std::io::Result<T>, B);
 ///
 /// - `stable_ptr` points to at least `init_len` initialised bytes.
 /// - The bytes stay valid and at that address while the value is moved, and until it is dropped
-///   or changed through `&mut`.
+///   or changed through `&mut`; asked again meanwhile, both methods give the same answer.
 /// - Nothing else writes the bytes for as long.
 pub unsafe trait IoBuf: Sized + 'static {
     /// Returns where the bytes begin.
@@ -67,8 +67,11 @@ pub unsafe trait IoBuf: Sized + 'static {
 ///
 /// # Safety
 ///
-/// - As for [`IoBuf`], for the `capacity` bytes at `stable_mut_ptr`, initialised or not.
+/// - As for [`IoBuf`], for the `capacity` bytes at `stable_mut_ptr`, initialised or not. It is the
+///   address of `stable_ptr`, and `init_len` is at most `capacity`.
 /// - Nothing else reads or writes these bytes while the value is not used.
+/// - `stable_mut_ptr` and `set_init`, although they take `&mut`, change neither address nor
+///   capacity.
 /// - Without a call of `set_init` the value does not treat more bytes as initialised than before.
 pub unsafe trait IoBufMut: IoBuf {
     /// Returns where the bytes begin.

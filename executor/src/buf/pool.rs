@@ -60,7 +60,8 @@ impl PoolCore {
         kick: Waker,
         register: impl FnOnce(Arc<dyn Any + Send + Sync>, &[libc::iovec]) -> Option<usize>,
     ) -> io::Result<Self> {
-        let memory = Mapping::new(config.buffer_count * config.buffer_len)?;
+        let len = config.buffer_count.checked_mul(config.buffer_len);
+        let memory = Mapping::new(len.ok_or(io::ErrorKind::OutOfMemory)?)?;
         let ranges: Vec<libc::iovec> = (0..config.buffer_count)
             .map(|index| libc::iovec {
                 iov_base: memory
@@ -317,12 +318,15 @@ mod tests {
         assert_eq!(addresses.len(), 4);
         assert!(addresses.iter().all(|address| address % 4096 == 0));
         std::thread::spawn(move || drop(bufs)).join().unwrap();
-        assert_eq!(
-            (0..5)
-                .filter_map(|_| pool.try_get().map(std::mem::forget))
-                .count(),
-            4
-        );
+        let home: Vec<_> = (0..5).filter_map(|_| pool.try_get()).collect();
+        assert_eq!(home.len(), 4);
+    }
+
+    #[test]
+    fn a_pool_longer_than_the_address_space_is_refused() {
+        let config = PoolConfig::new(usize::MAX / 4096 + 1, 4096);
+        let made = PoolCore::new(config, Waker::noop().clone(), |_, _| None);
+        assert_eq!(made.unwrap_err().kind(), io::ErrorKind::OutOfMemory);
     }
 
     #[test]

@@ -96,7 +96,12 @@ impl Backend {
     /// Says whether only an enter can tell if something is ready.
     #[inline]
     pub(super) fn wants_look(&self) -> bool {
-        matches!(self, Self::Threads(threads) if threads.wants_look())
+        match self {
+            Self::Uring(_) => false,
+            Self::Threads(threads) => threads.wants_look(),
+            #[cfg(feature = "sim")]
+            Self::Sim(sim) => sim.wants_look(),
+        }
     }
 
     /// Returns a descriptor of the backend's own that is readable when a turn has something to do,

@@ -19,7 +19,6 @@ use crate::clock;
 use crate::config::Config;
 use crate::error::SetupError;
 use crate::op::lifecycle::{Action, Lifecycle};
-use crate::op::request::LaneId;
 use crate::op::slab::{NewOp, OpKey, OpSlab, Removed, Results, Slot};
 use crate::op::{Kind, Outcome, Request};
 use crate::ring::{Cqe, Pending, Wait};
@@ -189,8 +188,8 @@ impl Driver {
     #[inline]
     pub(crate) fn pending_or_unseen(&mut self) -> Pending {
         let mut pending = self.pending();
-        if let Some(Backend::Threads(threads)) = &self.backend {
-            pending.deferred |= threads.wants_look();
+        if let Some(backend) = &self.backend {
+            pending.deferred |= backend.wants_look();
         }
         pending
     }
@@ -291,7 +290,7 @@ impl Driver {
                 let lane = slot.lane;
                 let removed = self.slab.remove(key);
                 if was_queued {
-                    self.bury(lane);
+                    self.lanes[lane as usize].bury(key);
                 }
                 (removed, None)
             }
@@ -321,22 +320,13 @@ impl Driver {
             slot.push_result(Outcome::gone());
             let waker = slot.waker.take();
             let lane = slot.lane;
-            self.bury(lane);
+            self.lanes[lane as usize].bury(key);
             return waker;
         }
         if self.backend.is_some() {
             self.cancels.push_back(key);
         }
         None
-    }
-
-    /// Notes that an operation went away that waited in `lane`.
-    fn bury(&mut self, lane: LaneId) {
-        let slab = &mut self.slab;
-        self.lanes[lane as usize].bury(|key| {
-            slab.get_mut(key)
-                .is_some_and(|slot| slot.lifecycle == Lifecycle::Queued)
-        });
     }
 
     /// Cancels everything and reaps until the kernel has let go of all memory or the deadline
@@ -380,13 +370,12 @@ impl Driver {
     /// Ends the operations that wait in line: nothing may start that nobody would cancel.
     fn close_lanes(&mut self, delivery: &mut Delivery) {
         for lane in &mut self.lanes {
-            for (key, _) in lane.drain() {
+            for key in lane.drain() {
                 let slot = self.slab.get_mut(key);
-                if let Some(slot) = slot.filter(|slot| slot.lifecycle == Lifecycle::Queued) {
-                    slot.lifecycle = Lifecycle::Completed;
-                    slot.push_result(Outcome::gone());
-                    delivery.wakers.extend(slot.waker.take());
-                }
+                let slot = slot.expect("what waits in line has a slot");
+                slot.lifecycle = Lifecycle::Completed;
+                slot.push_result(Outcome::gone());
+                delivery.wakers.extend(slot.waker.take());
             }
         }
     }

@@ -88,11 +88,6 @@ impl Driver {
 
     fn pump_lane(&mut self, lane: LaneId) {
         while let Some((key, request)) = self.lanes[lane as usize].front() {
-            let slot = self.slab.get_mut(key);
-            if slot.is_none_or(|slot| slot.lifecycle != Lifecycle::Queued) {
-                self.lanes[lane as usize].pop_dead();
-                continue;
-            }
             if !self.has_room(lane, &request) || !self.push(key, lane, &request) {
                 return;
             }

@@ -90,16 +90,9 @@ impl Uring {
 #[inline(always)]
 fn to_sqe(request: &Request) -> Sqe {
     match *request {
-        Request::Read {
-            fd,
-            ptr,
-            len,
-            offset,
-            fixed,
-            mode,
-        } => issued(mode, |nowait| {
-            sqe::read(fd, ptr, len, offset, fixed, nowait)
-        }),
+        Request::Read { mode, .. } | Request::Readv { mode, .. } => {
+            issued(mode, |nowait| to_read(request, nowait))
+        }
         Request::Write {
             fd,
             ptr,
@@ -107,13 +100,6 @@ fn to_sqe(request: &Request) -> Sqe {
             offset,
             fixed,
         } => sqe::write(fd, ptr, len, offset, fixed),
-        Request::Readv {
-            fd,
-            iovecs,
-            count,
-            offset,
-            ..
-        } => sqe::readv(fd, iovecs, count, offset),
         Request::Writev {
             fd,
             iovecs,
@@ -158,6 +144,28 @@ fn to_sqe(request: &Request) -> Sqe {
         Request::SendMsg { fd, msg, flags } => sqe::sendmsg(fd, msg, flags),
         Request::Shutdown { fd, how } => sqe::shutdown(fd, how),
         Request::Poll { fd, events } => sqe::poll(fd, events, false),
+    }
+}
+
+#[inline(always)]
+fn to_read(request: &Request, nowait: bool) -> Sqe {
+    match *request {
+        Request::Read {
+            fd,
+            ptr,
+            len,
+            offset,
+            fixed,
+            ..
+        } => sqe::read(fd, ptr, len, offset, fixed, nowait),
+        Request::Readv {
+            fd,
+            iovecs,
+            count,
+            offset,
+            ..
+        } => sqe::readv(fd, iovecs, count, offset),
+        _ => unreachable!("no read: {request:?}"),
     }
 }
 

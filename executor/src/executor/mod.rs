@@ -2,8 +2,8 @@
 
 use std::future::Future;
 use std::io;
-use std::sync::Arc;
-use std::sync::mpsc;
+use std::panic::Location;
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::task::{Context, Poll, Waker};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -58,7 +58,40 @@ struct WorkerThread {
     backend: Option<Backend>,
     core: Option<usize>,
     stop: Arc<Stop>,
-    thread: Option<thread::JoinHandle<ShutdownReport>>,
+    thread: Option<WorkerEnd>,
+}
+
+/// The end of a worker's thread.
+#[derive(Debug)]
+struct WorkerEnd {
+    thread: thread::JoinHandle<()>,
+    /// What the worker left behind. Locked by nobody: an executor is shared between threads, and
+    /// a receiver cannot be.
+    report: Mutex<mpsc::Receiver<ShutdownReport>>,
+}
+
+impl WorkerEnd {
+    /// Waits until the worker has ended; for its thread as well, unless the kernel is still in a
+    /// call of it, which the thread would wait for.
+    fn wait(self) -> ShutdownReport {
+        let report = self.report.into_inner();
+        match report.unwrap_or_else(PoisonError::into_inner).recv() {
+            Ok(report) if report.ops_leaked > 0 => report,
+            Ok(report) => {
+                // It has returned all but its thread-locals, whose panics end the process.
+                let _ = self.thread.join();
+                report
+            }
+            Err(mpsc::RecvError) => ShutdownReport {
+                workers_panicked: 1,
+                ..ShutdownReport::default()
+            },
+        }
+    }
+
+    fn is_current(&self) -> bool {
+        self.thread.thread().id() == thread::current().id()
+    }
 }
 
 /// How an executor is made; from [`Executor::builder`].
@@ -147,6 +180,7 @@ impl Builder {
     ) -> Result<WorkerThread, SetupError> {
         let stop = Arc::new(Stop::default());
         let (ready, when_ready) = mpsc::channel();
+        let (end, report) = mpsc::channel();
         let seed = Seed {
             index,
             core,
@@ -157,7 +191,10 @@ impl Builder {
         };
         let thread = thread::Builder::new()
             .name(format!("{}-{index}", self.name))
-            .spawn(move || seed.run(&ready))
+            .spawn(move || {
+                // Nobody listens once the executor has gone.
+                let _ = end.send(seed.run(&ready));
+            })
             .map_err(|error| SetupError::from_io("clone", error))?;
         let gone = || SetupError::System {
             call: "the setup of a worker",
@@ -171,7 +208,10 @@ impl Builder {
             backend,
             core,
             stop,
-            thread: Some(thread),
+            thread: Some(WorkerEnd {
+                thread,
+                report: Mutex::new(report),
+            }),
         })
     }
 }
@@ -239,7 +279,7 @@ impl Seed {
         }
         let worker = Worker::new(self.config.clone())?;
         let core = worker.core();
-        core.index.set(self.index);
+        core.set_index(self.index);
         core.set_blocking(Arc::clone(&self.blocking));
         if self.core.is_some() {
             core.driver.borrow_mut().place_helpers(&self.helpers);
@@ -338,6 +378,7 @@ impl Executor {
     ///
     /// As [`spawn_on`](Self::spawn_on), for the first worker that refuses; tasks that were
     /// spawned before it run.
+    #[track_caller]
     pub fn spawn_on_each<C, F>(
         &self,
         closure: C,
@@ -347,12 +388,11 @@ impl Executor {
         F: Future + 'static,
         F::Output: Send + 'static,
     {
+        let here = Location::caller();
         let spawn = |(index, worker): (usize, &WorkerThread)| {
             let closure = closure.clone();
-            worker
-                .spawner
-                .spawn(move || closure(index))
-                .map_err(SpawnError::without_closure)
+            let spawned = worker.spawner.spawn_at(here, move || closure(index));
+            spawned.map_err(SpawnError::without_closure)
         };
         self.workers.iter().enumerate().map(spawn).collect()
     }
@@ -399,7 +439,9 @@ impl Executor {
 
     /// Ends the workers: they refuse new tasks, have until `deadline` to finish those they have,
     /// abort the rest, cancel all operations and wait for the kernel to let go of their memory
-    /// (at least two seconds). Returns when all threads have ended.
+    /// (at least two seconds). Returns when all threads have ended, but for those in whose calls
+    /// the kernel still is: a thread ends no sooner than its last call, which a file system may
+    /// never answer.
     #[expect(
         clippy::must_use_candidate,
         reason = "the report is for those who care"
@@ -440,20 +482,17 @@ impl Executor {
             worker.stop.set(end);
         }
         let mut report = ShutdownReport::default();
-        let own = thread::current().id();
         let mut threads = self
             .workers
             .iter()
             .filter_map(|worker| worker.thread.as_ref());
-        if threads.any(|thread| thread.thread().id() == own) {
+        if threads.any(WorkerEnd::is_current) {
             // One of its own tasks ends the executor: its thread cannot wait for itself.
             return report;
         }
         for worker in &mut self.workers {
-            match worker.thread.take().map(thread::JoinHandle::join) {
-                None => {}
-                Some(Ok(ended)) => report.add(ended),
-                Some(Err(_)) => report.workers_panicked += 1,
+            if let Some(end) = worker.thread.take() {
+                report.add(end.wait());
             }
         }
         report

@@ -29,6 +29,8 @@ use crate::worker::{Core, context};
 pub struct File {
     core: Rc<Core>,
     fd: SharedFd,
+    /// How a read is issued of which nothing else is said: decided when the file is opened.
+    mode: ReadMode,
 }
 
 /// How a range of a file will be read: posix_fadvise(2).
@@ -99,9 +101,17 @@ impl File {
     }
 
     pub(super) fn from_fd(core: &Rc<Core>, fd: OwnedFd) -> Self {
+        // A file of FUSE claims to be ready at any time, and then keeps an inline read, and with it
+        // the worker, for as long as its server likes.
+        let mode = if crate::sys::reads_must_wait(fd.as_fd()) {
+            ReadMode::Async
+        } else {
+            ReadMode::Inline
+        };
         Self {
             core: Rc::clone(core),
             fd: SharedFd::new(fd),
+            mode,
         }
     }
 
@@ -133,6 +143,10 @@ impl File {
     ///
     /// As [`read_at`](Self::read_at).
     pub fn read_at_with<B: IoBufMut>(&self, buf: B, offset: u64, mode: ReadMode) -> ReadAt<B> {
+        let mode = match mode {
+            ReadMode::Inline => self.mode,
+            ReadMode::NoWait | ReadMode::Async => mode,
+        };
         let kind = Read::new(offset, mode);
         ReadAt {
             op: self.core.op(kind, (buf, self.fd.clone())),
@@ -170,7 +184,10 @@ impl File {
         offset: u64,
     ) -> BufResult<usize, Vec<B>> {
         self.core
-            .op(Readv::new(offset, 0), Segments::new(bufs, self.fd.clone()))
+            .op(
+                Readv::new(offset, 0, self.mode),
+                Segments::new(bufs, self.fd.clone()),
+            )
             .await
     }
 
@@ -182,7 +199,7 @@ impl File {
     ) -> BufResult<(), Vec<B>> {
         let mut done = 0;
         while done < len {
-            let kind = Readv::new(offset + done as u64, done);
+            let kind = Readv::new(offset + done as u64, done, self.mode);
             let (result, back) = self
                 .core
                 .op(kind, Segments::new(bufs, self.fd.clone()))

@@ -17,7 +17,8 @@ pub(crate) fn request_len(len: usize) -> u32 {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum ReadMode {
     /// Tried while it is submitted, which copies what is cached there and then; handed to a thread
-    /// of the kernel where the file cannot be asked without blocking.
+    /// of the kernel where the file cannot be asked without blocking. Files that can never be
+    /// asked so, those of FUSE and NFS for example, are read as with `Async`.
     #[default]
     Inline,
     /// Tried while it is submitted, and failed with `WouldBlock` where it would wait for the
@@ -55,6 +56,7 @@ pub(crate) enum Request {
         count: u32,
         offset: u64,
         len: u64,
+        mode: ReadMode,
     },
     /// pwritev(2).
     Writev {
@@ -135,7 +137,7 @@ impl Request {
     pub(crate) fn inline_bytes(&self) -> u64 {
         match *self {
             Self::Read { len, mode, .. } if mode != ReadMode::Async => len.into(),
-            Self::Readv { len, .. } => len,
+            Self::Readv { len, mode, .. } if mode != ReadMode::Async => len,
             _ => 0,
         }
     }

@@ -37,6 +37,11 @@ impl OpKey {
         self.0
     }
 
+    /// Returns how many operations were made after `first` and before this one, modulo 2^31.
+    pub(crate) fn age_since(self, first: Self) -> u32 {
+        self.generation().wrapping_sub(first.generation()) & (u32::MAX >> 1)
+    }
+
     #[inline]
     fn slot(self) -> usize {
         usize::try_from(self.0 & u64::from(u32::MAX)).expect("32 bits fit a usize on Linux")

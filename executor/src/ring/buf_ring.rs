@@ -49,8 +49,12 @@ impl BufRingMemory {
             ));
         }
         let buffers_at = (usize::from(entries) * size_of::<BufRingEntry>()).next_multiple_of(PAGE);
-        let buffers_len = usize::from(entries) * buffer_len as usize;
-        let memory = Mapping::new(buffers_at + buffers_len)?;
+        // As many bytes as a machine of 32 bits cannot address.
+        let len = usize::from(entries)
+            .checked_mul(buffer_len as usize)
+            .and_then(|buffers_len| buffers_len.checked_add(buffers_at))
+            .ok_or(io::ErrorKind::OutOfMemory)?;
+        let memory = Mapping::new(len)?;
         let ring = Self {
             memory,
             buffers_at,

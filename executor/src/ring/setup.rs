@@ -14,6 +14,7 @@ use io_uring::{IoUring, Probe, opcode};
 use super::{Ring, Wait, sqe};
 use crate::config::Config;
 use crate::error::SetupError;
+use crate::trace;
 
 /// Which setup flags the kernel accepted: the rungs of the ladder, best first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -152,7 +153,10 @@ fn climb(config: &Config) -> Result<(IoUring, Rung), SetupError> {
     for rung in Rung::LADDER {
         match rung.build(config) {
             Ok(ring) => return Ok((ring, rung)),
-            Err(error) if error.raw_os_error() == Some(libc::EINVAL) => last = error,
+            Err(error) if error.raw_os_error() == Some(libc::EINVAL) => {
+                trace::rung_refused(&rung, &error);
+                last = error;
+            }
             Err(error) => return Err(SetupError::from_io("io_uring_setup", error)),
         }
     }

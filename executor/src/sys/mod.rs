@@ -44,6 +44,36 @@ pub(crate) unsafe fn own_fd(fd: RawFd) -> OwnedFd {
     unsafe { OwnedFd::from_raw_fd(fd) }
 }
 
+/// Says whether a regular file's reads cannot be tried without waiting (`RWF_NOWAIT`,
+/// preadv2(2)). Asks nothing of the file system, which may never answer.
+pub(crate) fn reads_must_wait(fd: BorrowedFd<'_>) -> bool {
+    // SAFETY: all zeroes is a statx.
+    let mut stat: libc::statx = unsafe { std::mem::zeroed() };
+    let flags = libc::AT_EMPTY_PATH | libc::AT_STATX_DONT_SYNC;
+    // SAFETY: an open descriptor, an empty string and a local.
+    let known = unsafe {
+        libc::statx(
+            fd.as_raw_fd(),
+            c"".as_ptr(),
+            flags,
+            libc::STATX_TYPE,
+            &raw mut stat,
+        )
+    };
+    // A device may notice being read.
+    if known < 0 || u32::from(stat.stx_mode) & libc::S_IFMT != libc::S_IFREG {
+        return false;
+    }
+    let mut byte = 0u8;
+    let vec = libc::iovec {
+        iov_base: (&raw mut byte).cast(),
+        iov_len: 1,
+    };
+    // SAFETY: an open descriptor, and one segment of one byte, a local.
+    let read = unsafe { libc::preadv2(fd.as_raw_fd(), &raw const vec, 1, 0, libc::RWF_NOWAIT) };
+    read < 0 && last_error().raw_os_error() == Some(libc::EOPNOTSUPP)
+}
+
 /// An eventfd, non-blocking and closed on exec.
 #[derive(Debug)]
 pub(crate) struct EventFd(File);

@@ -104,6 +104,12 @@ impl TaskPtr {
         self.0
     }
 
+    /// A number that no other live task has.
+    #[inline(always)]
+    pub(super) fn address(self) -> usize {
+        self.0.addr().get()
+    }
+
     /// The task's entry for a queue.
     #[inline(always)]
     pub(super) fn link(self) -> NonNull<Link> {

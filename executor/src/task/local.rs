@@ -11,8 +11,10 @@
 
 use std::cell::Cell;
 use std::ops::Deref;
+use std::panic::Location;
 use std::ptr::{self, NonNull};
 use std::rc::Rc;
+use std::sync::Arc as Shared;
 
 use super::cell::TaskCell;
 use super::enter::{EnterGuard, enter, leave_for_good};
@@ -26,6 +28,8 @@ use super::state::{Complete, Start};
 use crate::guard::guarded;
 use crate::mailbox::shim::{Arc, spin_loop, yield_now};
 use crate::mailbox::{Chain, Link, SpawnBox, WakeBlock};
+use crate::stall::Watch;
+use crate::trace;
 
 /// How often a shutdown looks for the entries that other threads are about to push.
 #[cfg(not(corelane_loom))]
@@ -56,11 +60,20 @@ pub(crate) struct LocalInner {
     closed: Cell<bool>,
     /// Kicks that this thread sent to other workers while it was in this one.
     pub(super) kicks_sent: Cell<u64>,
+    /// To whom each poll is told, if to anyone.
+    watch: Option<Shared<Watch>>,
 }
 
 impl Local {
     /// Makes the task side of a worker whose mailbox holds `spawns_max` spawns.
+    #[cfg(test)]
     pub(crate) fn new(spawns_max: usize) -> Self {
+        Self::watched(spawns_max, None)
+    }
+
+    /// Makes the task side of a worker whose mailbox holds `spawns_max` spawns, and that says what
+    /// it polls to a `watch`.
+    pub(crate) fn watched(spawns_max: usize, watch: Option<Shared<Watch>>) -> Self {
         let block = WakeBlock::acquire();
         Self(Rc::new(LocalInner {
             block,
@@ -70,6 +83,7 @@ impl Local {
             running: Cell::new(false),
             closed: Cell::new(false),
             kicks_sent: Cell::new(0),
+            watch,
         }))
     }
 
@@ -128,14 +142,20 @@ impl Drop for Local {
 impl LocalInner {
     /// Adds a task to the run queue. After a shutdown its future is dropped at once.
     #[inline]
+    #[track_caller]
     pub(crate) fn spawn<F>(&self, future: F) -> JoinHandle<F::Output>
     where
         F: Future + 'static,
     {
+        let spawned_at = Location::caller();
+        let future = trace::task(spawned_at, || future);
         let task = TaskCell::allocate(future, self.block);
         // SAFETY: a new task has one reference for its handle; the type is that of the future.
         let handle = unsafe { JoinHandle::new(task) };
         self.registry.add(task);
+        if let Some(watch) = &self.watch {
+            watch.place(task.address(), spawned_at);
+        }
         if self.closed.get() {
             task.state.start();
             self.kill(task);
@@ -163,6 +183,20 @@ impl LocalInner {
         self.running.set(true);
         // SAFETY: it was just taken out of the queue.
         let task = unsafe { task_of(link) };
+        match &self.watch {
+            None => self.run(task),
+            Some(watch) => {
+                let _polling = watch.poll(task.address());
+                self.run(task);
+            }
+        }
+        self.running.set(false);
+        true
+    }
+
+    /// Runs an entry that was taken out of the run queue.
+    #[inline(always)]
+    fn run(&self, task: TaskPtr) {
         match task.state.start() {
             Start::Poll => {
                 let poll = task.vtable.poll;
@@ -175,8 +209,11 @@ impl LocalInner {
             Start::Cancel => self.cancel(task, JoinError::cancelled()),
             Start::Zombie => self.bury(task),
         }
-        self.running.set(false);
-        true
+    }
+
+    /// To whom each poll is told, if to anyone.
+    pub(crate) fn watch(&self) -> Option<&Watch> {
+        self.watch.as_deref()
     }
 
     /// Moves what other threads woke and spawned to the end of the run queue; returns how many.
@@ -304,6 +341,9 @@ impl LocalInner {
     #[inline]
     fn finish(&self, task: TaskPtr) {
         self.registry.remove(task);
+        if let Some(watch) = &self.watch {
+            watch.forget(task.address());
+        }
         let mut stored = true;
         let seen = loop {
             let seen = task.state.load();

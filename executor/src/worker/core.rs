@@ -18,9 +18,12 @@ use crate::config::{Config, EXPIRE_BATCH};
 use crate::driver::{Backend, Delivery, Driver, DriverRef, Multishot, Op};
 use crate::error::SetupError;
 use crate::op::Kind;
+use crate::stall::{Watch, watch_over};
 use crate::sys::EventFd;
 use crate::task::Local;
 use crate::timer::Timers;
+use crate::topology::machine;
+use crate::trace;
 
 /// The state of one worker. All of it belongs to the worker's thread.
 #[derive(Debug)]
@@ -56,12 +59,14 @@ impl Core {
     /// Makes a worker on the calling thread.
     pub(crate) fn new(config: Config) -> Result<Rc<Self>, SetupError> {
         config.validate()?;
-        let local = Local::new(config.remote_spawns_max);
+        let watch = watch(&config)?;
+        let local = Local::watched(config.remote_spawns_max, watch);
         let kick = local
             .block()
             .kick_fd(|| EventFd::new().map(EventFd::into_fd))
             .map_err(|error| SetupError::from_io("eventfd", error))?;
         let driver = Driver::new(&config, kick.as_raw_fd())?;
+        trace_backend(&driver);
         let now = clock::now();
         Ok(Rc::new(Self {
             config,
@@ -82,6 +87,14 @@ impl Core {
             index: Cell::new(0),
             closed: Cell::new(false),
         }))
+    }
+
+    /// Makes it the worker `index` of its executor.
+    pub(crate) fn set_index(&self, index: usize) {
+        self.index.set(index);
+        if let Some(watch) = self.local.watch() {
+            watch.set_worker(index);
+        }
     }
 
     /// Makes an operation, which is submitted when it is first polled.
@@ -201,5 +214,29 @@ impl Core {
             }
         }
         total
+    }
+}
+
+/// Has the polls of a worker watched, where the configuration asks for it.
+fn watch(config: &Config) -> Result<Option<Arc<Watch>>, SetupError> {
+    if config.stall_threshold.is_zero() {
+        return Ok(None);
+    }
+    let watch = Arc::new(Watch::new(config.stall_threshold, config.on_stall.clone()));
+    let cores = machine().map_or(Vec::new(), |machine| machine.allowed.cores.clone());
+    watch_over(&watch, cores)
+        .map_err(|error| SetupError::from_io("starting the thread that looks for stalls", error))?;
+    Ok(Some(watch))
+}
+
+/// Tells the program's subscriber what the worker runs on.
+fn trace_backend(driver: &Driver) {
+    let Some(backend) = driver.backend() else {
+        return;
+    };
+    match (backend.rung(), backend.threads_reason()) {
+        (Some(rung), _) => trace::backend_chosen(&format_args!("io_uring ({rung})"), None),
+        (None, Some(reason)) => trace::backend_chosen(&"threads and epoll", Some(reason)),
+        (None, None) => trace::backend_chosen(&"simulated ring", None),
     }
 }

@@ -1,6 +1,7 @@
 //! Waiting in the ring, and the loops that turn and park by themselves.
 
 use std::future::Future;
+use std::panic::Location;
 use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -14,6 +15,7 @@ use super::turn::Turning;
 use super::{Core, stats};
 use crate::clock;
 use crate::ring::Wait;
+use crate::stall::ROOT;
 
 impl Core {
     /// Waits until there is something to do, or `until`.
@@ -82,6 +84,9 @@ impl Core {
     pub(crate) fn block_on<F: Future>(self: &Rc<Self>, future: F) -> F::Output {
         let _turning = Turning::begin(self);
         let _entered = Entered::new(self);
+        if let Some(watch) = self.local.watch() {
+            watch.place(ROOT, Location::caller());
+        }
         let root = Arc::new(RootWaker::new(self.local.block()));
         let waker = Waker::from(Arc::clone(&root));
         let mut cx = Context::from_waker(&waker);
@@ -91,6 +96,8 @@ impl Core {
                 // Not parked while the root runs: what it wakes needs no kick.
                 self.unpark();
                 self.slice_start.set(clock::now());
+                let watch = self.local.watch();
+                let _polling = watch.map(|watch| watch.poll(ROOT));
                 if let Poll::Ready(output) = future.as_mut().poll(&mut cx) {
                     return output;
                 }

@@ -8,6 +8,7 @@ use super::context::Entered;
 use super::policy::TurnBudget;
 use super::turn::Turning;
 use crate::clock;
+use crate::trace;
 
 /// What the end of a worker, or of an executor's workers together, left behind.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -49,6 +50,7 @@ impl Core {
         self.finish_tasks(deadline);
         let tasks_aborted = self.local.shutdown();
         let ops_leaked = self.close_driver(drain_deadline);
+        trace::leaked(ops_leaked);
         self.publish_stats();
         ShutdownReport {
             tasks_aborted,

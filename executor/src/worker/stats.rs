@@ -4,6 +4,8 @@ use std::cell::Cell;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::Core;
+use crate::stall::Watch;
+use crate::trace;
 
 macro_rules! stats {
     ($($(#[$doc:meta])* $name:ident),* $(,)?) => {
@@ -60,6 +62,8 @@ stats! {
     parks,
     /// Times that the completion queue was found to have overflowed.
     overflows,
+    /// Polls that went on for longer than [`Config::stall_threshold`](crate::Config::stall_threshold).
+    stalls,
     /// Timers that fired.
     timers_fired,
     /// Gauge: timers that are set.
@@ -101,6 +105,7 @@ impl Core {
             kicks_received: self.meter.kicks.get(),
             parks: self.meter.parks.get(),
             overflows: counters.overflows,
+            stalls: self.local.watch().map_or(0, Watch::stalls),
             timers_fired: self.meter.timers_fired.get(),
             timers: self.timers.borrow().len() as u64,
             tasks: self.local.task_count() as u64,
@@ -108,6 +113,10 @@ impl Core {
     }
 
     pub(super) fn publish_stats(&self) {
-        self.published.store(&self.stats());
+        let stats = self.stats();
+        if trace::ON && stats.overflows > self.published.overflows.load(Ordering::Relaxed) {
+            trace::overflowed(stats.overflows);
+        }
+        self.published.store(&stats);
     }
 }

@@ -56,8 +56,16 @@ pub fn ensure(folder: &Path) -> io::Result<PathBuf> {
 /// # Errors
 /// None is expected: [`io::Error`] is what the compressor's interface has.
 pub fn pack() -> io::Result<Vec<u8>> {
+    archive(assets())
+}
+
+/// Makes a zip archive in memory.
+///
+/// # Errors
+/// [`io::ErrorKind::InvalidInput`], or a like one, when it would be longer than 4 GiB.
+pub fn archive(assets: impl IntoIterator<Item = Asset>) -> io::Result<Vec<u8>> {
     let mut writer = zip::Writer::default();
-    for asset in assets() {
+    for asset in assets {
         writer.add(&asset.name, &asset.bytes, asset.is_deflated)?;
     }
     writer.finish()

@@ -46,7 +46,7 @@ pub enum Method {
 pub enum Version {
     /// HTTP/1.0
     Http10,
-    /// HTTP/1.1
+    /// HTTP/1.1, or a later one of HTTP/1
     Http11,
 }
 
@@ -161,7 +161,7 @@ impl HeadParser {
             return self.unfinished(buf, start);
         };
         if end > self.limits.head_len_max {
-            return Err(too_long(&buf[start..end]));
+            return Err(self.too_long(buf, start));
         }
         *self = Self::new(self.limits);
         let head = head(&buf[..end], self.limits)?
@@ -174,7 +174,7 @@ impl HeadParser {
 
     fn unfinished<'b>(&mut self, buf: &'b [u8], start: usize) -> Result<Parsed<'b>, Refusal> {
         if buf.len() > self.limits.head_len_max {
-            return Err(too_long(&buf[start..]));
+            return Err(self.too_long(buf, start));
         }
         if buf.len() >= self.attempted.saturating_mul(2) {
             self.attempted = buf.len();
@@ -183,6 +183,17 @@ impl HeadParser {
         // The last two bytes may be the beginning of the empty line.
         self.searched = buf.len().saturating_sub(2);
         Ok(Parsed::Partial)
+    }
+
+    /// Says what of a head is too long, by what lies within the limit: how much more was received
+    /// with it makes no difference.
+    fn too_long(&self, buf: &[u8], start: usize) -> Refusal {
+        let within = &buf[start..self.limits.head_len_max.max(start)];
+        if within.contains(&b'\n') {
+            refuse(Status::HeaderFieldsTooLarge, "head too long")
+        } else {
+            refuse(Status::UriTooLong, "request line too long")
+        }
     }
 }
 
@@ -214,54 +225,40 @@ fn head_end(buf: &[u8], from: usize) -> Option<usize> {
     None
 }
 
-fn too_long(head: &[u8]) -> Refusal {
-    if head.contains(&b'\n') {
-        refuse(Status::HeaderFieldsTooLarge, "head too long")
-    } else {
-        refuse(Status::UriTooLong, "request line too long")
-    }
-}
-
 fn refuse(status: Status, reason: &'static str) -> Refusal {
     Refusal { status, reason }
 }
 
+/// What a head says before anything is made of it.
+struct Raw<'b> {
+    method: &'b [u8],
+    target: &'b [u8],
+    version: Version,
+    fields_count: usize,
+}
+
+type Fields<'b> = [httparse::Header<'b>; FIELDS_MAX];
+
 /// Parses and checks a head; `None` while it has not ended.
 fn head(buf: &[u8], limits: HeadLimits) -> Result<Option<Head<'_>>, Refusal> {
     let mut fields = [httparse::EMPTY_HEADER; FIELDS_MAX];
-    let mut request = httparse::Request::new(&mut fields);
-    match request.parse(buf) {
-        Ok(httparse::Status::Complete(_)) => {}
-        Ok(httparse::Status::Partial) => return Ok(None),
-        Err(httparse::Error::TooManyHeaders) => {
-            return Err(refuse(
-                Status::HeaderFieldsTooLarge,
-                "too many header fields",
-            ));
-        }
-        Err(httparse::Error::Version) if names_other_version(buf) => {
-            return Err(refuse(
-                Status::VersionNotSupported,
-                "not HTTP/1.0 or HTTP/1.1",
-            ));
-        }
-        Err(_) => return Err(refuse(Status::BadRequest, "malformed head")),
-    }
-    let method = match request.method {
-        Some("GET") => Method::Get,
-        Some("HEAD") => Method::Head,
+    let Some(raw) = take_apart(buf, &mut fields)? else {
+        return Ok(None);
+    };
+    let Raw {
+        target,
+        version,
+        fields_count,
+        ..
+    } = raw;
+    let method = match raw.method {
+        b"GET" => Method::Get,
+        b"HEAD" => Method::Head,
         _ => Method::Other,
     };
-    let version = if request.version == Some(0) {
-        Version::Http10
-    } else {
-        Version::Http11
-    };
-    let target = request.path.unwrap_or_default().as_bytes();
     if target.len() > limits.target_len_max {
         return Err(refuse(Status::UriTooLong, "target too long"));
     }
-    let fields_count = request.headers.len();
     let used = &fields[..fields_count];
     check_host(used, version)?;
     let has_body = has_body(used, version)?;
@@ -279,10 +276,75 @@ fn head(buf: &[u8], limits: HeadLimits) -> Result<Option<Head<'_>>, Refusal> {
     }))
 }
 
-/// Tells `HTTP/2.0` from something that is not HTTP at all.
-fn names_other_version(buf: &[u8]) -> bool {
-    let line = &buf[empty_lines_len(buf)..];
-    let line = line.split(|&byte| byte == b'\n').next().unwrap_or_default();
+fn take_apart<'b>(buf: &'b [u8], fields: &mut Fields<'b>) -> Result<Option<Raw<'b>>, Refusal> {
+    let mut request = httparse::Request::new(fields);
+    match request.parse(buf) {
+        Ok(httparse::Status::Complete(_)) => Ok(Some(Raw {
+            method: request.method.unwrap_or_default().as_bytes(),
+            target: request.path.unwrap_or_default().as_bytes(),
+            version: match request.version {
+                Some(0) => Version::Http10,
+                _ => Version::Http11,
+            },
+            fields_count: request.headers.len(),
+        })),
+        Ok(httparse::Status::Partial) => Ok(None),
+        Err(httparse::Error::Version) => later_minor(buf, fields),
+        Err(error) => Err(malformed(error)),
+    }
+}
+
+/// Takes apart a head of HTTP/1.2 to HTTP/1.9, to be read as one of HTTP/1.1 (RFC 9110, 2.5).
+/// There is no such version, so it may take a copy of the request line.
+fn later_minor<'b>(buf: &'b [u8], fields: &mut Fields<'b>) -> Result<Option<Raw<'b>>, Refusal> {
+    let start = empty_lines_len(buf);
+    let end = buf[start..].iter().position(|&byte| byte == b'\n');
+    let end = end.map(|len| start + len);
+    let line = &buf[start..end.unwrap_or(buf.len())];
+    let line = line.strip_suffix(b"\r").unwrap_or(line);
+    let begin = match line {
+        [begin @ .., b'2'..=b'9'] if begin.ends_with(b" HTTP/1.") => begin,
+        _ if names_other_version(line) => {
+            let reason = "not HTTP/1";
+            return Err(refuse(Status::VersionNotSupported, reason));
+        }
+        _ => return Err(malformed(httparse::Error::Version)),
+    };
+    let Some(end) = end else {
+        return Ok(None);
+    };
+    let copy = [begin, b"1\r\n\r\n"].concat();
+    let mut request = httparse::Request::new(&mut []);
+    if !request.parse(&copy).map_err(malformed)?.is_complete() {
+        return Err(malformed(httparse::Error::Version));
+    }
+    let len_of = |text: Option<&str>| text.map_or(0, str::len);
+    let (method, rest) = line.split_at(len_of(request.method));
+    // One space stands between the two.
+    let target = rest.get(1..=len_of(request.path));
+    let target = target.ok_or_else(|| malformed(httparse::Error::Token))?;
+    match httparse::parse_headers(&buf[end + 1..], fields).map_err(malformed)? {
+        httparse::Status::Partial => Ok(None),
+        httparse::Status::Complete((_, taken)) => Ok(Some(Raw {
+            method,
+            target,
+            version: Version::Http11,
+            fields_count: taken.len(),
+        })),
+    }
+}
+
+fn malformed(error: httparse::Error) -> Refusal {
+    match error {
+        httparse::Error::TooManyHeaders => {
+            refuse(Status::HeaderFieldsTooLarge, "too many header fields")
+        }
+        _ => refuse(Status::BadRequest, "malformed head"),
+    }
+}
+
+/// Tells a line that ends in `HTTP/2.0` from one that is not HTTP at all.
+fn names_other_version(line: &[u8]) -> bool {
     let version = line
         .trim_ascii_end()
         .rsplit(|&byte| byte == b' ')

@@ -82,6 +82,8 @@ pub struct Server {
     drain_timeout: Duration,
     stops: Vec<oneshot::Sender<Instant>>,
     workers: Vec<JoinHandle<()>>,
+    /// Waits for signals for as long as it is let.
+    watching: Vec<JoinHandle<()>>,
 }
 
 /// Why a server cannot start: one line for people.
@@ -117,6 +119,7 @@ impl Server {
             drain_timeout: args.drain_timeout(),
             stops: Vec::new(),
             workers: Vec::new(),
+            watching: Vec::new(),
         };
         let mut queues = Vec::new();
         for index in 0..server.executor.workers() {
@@ -180,7 +183,7 @@ impl Server {
     ///
     /// # Errors
     /// Those of registering the handlers.
-    pub fn signals(&self) -> io::Result<[oneshot::Receiver<i32>; 2]> {
+    pub fn signals(&mut self) -> io::Result<[oneshot::Receiver<i32>; 2]> {
         let (registered, when_registered) = oneshot::channel();
         let (first, when_first) = oneshot::channel();
         let (second, when_second) = oneshot::channel();
@@ -203,8 +206,8 @@ impl Server {
             }
         };
         let spawned = self.executor.spawn_on(0, wait);
-        // It lives as long as the worker.
-        drop(spawned.map_err(|error| io::Error::other(error.to_string()))?);
+        let watching = spawned.map_err(|error| io::Error::other(error.to_string()))?;
+        self.watching.push(watching);
         self.block_on(when_registered).map_err(io::Error::other)??;
         Ok([when_first, when_second])
     }
@@ -229,6 +232,10 @@ impl Server {
             Either::Left(_) => Instant::now() + END_MAX,
             Either::Right(_) => Instant::now(),
         };
+        // It would wait for its next signal until the deadline.
+        for watching in self.watching.drain(..) {
+            watching.abort();
+        }
         self.executor.shutdown(last);
     }
 }

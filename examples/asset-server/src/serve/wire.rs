@@ -3,20 +3,22 @@
 use std::io;
 use std::net::Shutdown;
 use std::ops::Range;
+use std::pin::pin;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use corelane::buf::IoBuf as _;
 use corelane::fs::File;
-use corelane::net::TcpStream;
+use corelane::net::{TcpListener, TcpStream};
 use socket2::SockRef;
 
 use super::watchdog::Watchdog;
 use super::worker::Worker;
 
 /// The bytes of an answer that a client has to take within the idle timeout: large enough to cost
-/// nothing, small enough that a slow client gets by.
+/// nothing, small enough that a slow client gets by. One that takes nothing at all for that long
+/// is cut off by the kernel, see [`cut_off_who_takes_nothing`].
 const PIECE_LEN: usize = 256 * 1024;
 
 /// How long and how much a client is listened to after the last answer.
@@ -42,10 +44,11 @@ impl Wire {
 
     /// Sends a buffer and gives it back empty.
     pub(super) async fn send(&mut self, buffer: Vec<u8>) -> io::Result<Vec<u8>> {
-        self.rearm();
+        let idle = self.rearm();
         let len = buffer.len();
-        let sent = self.watchdog.bound(self.stream.send_all(buffer)).await;
-        let (result, mut buffer) = sent.ok_or(io::ErrorKind::TimedOut)?;
+        let sending = self.stream.send_all(buffer);
+        let sent = taken(&mut self.watchdog, &self.stream, idle, sending).await;
+        let (result, mut buffer) = sent?;
         result?;
         self.count(len);
         buffer.clear();
@@ -63,10 +66,11 @@ impl Wire {
     pub(super) async fn send_bytes(&mut self, mut bytes: Bytes) -> io::Result<()> {
         while !bytes.is_empty() {
             let piece = bytes.split_to(bytes.len().min(PIECE_LEN));
-            self.rearm();
+            let idle = self.rearm();
             let len = piece.len();
-            let sent = self.watchdog.bound(self.stream.send_all(piece)).await;
-            sent.ok_or(io::ErrorKind::TimedOut)?.0?;
+            let sending = self.stream.send_all(piece);
+            let sent = taken(&mut self.watchdog, &self.stream, idle, sending).await;
+            sent?.0?;
             self.count(len);
         }
         Ok(())
@@ -77,9 +81,10 @@ impl Wire {
         let mut at = range.start;
         while at < range.end {
             let end = range.end.min(at.saturating_add(PIECE_LEN as u64));
-            self.rearm();
-            let sent = self.watchdog.bound(self.stream.send_file(file, at..end));
-            let sent = sent.await.ok_or(io::ErrorKind::TimedOut)??;
+            let idle = self.rearm();
+            let sending = self.stream.send_file(file, at..end);
+            let sent = taken(&mut self.watchdog, &self.stream, idle, sending).await;
+            let sent = sent??;
             self.worker.metrics().bytes_sent.add(sent);
             at += sent;
             if sent == 0 {
@@ -148,13 +153,42 @@ impl Wire {
         }))
     }
 
-    fn rearm(&mut self) {
+    /// Arms the watchdog for the idle timeout, and returns that.
+    fn rearm(&mut self) -> Duration {
         let idle = self.worker.site.args.idle_timeout();
         self.watchdog.set(Instant::now() + idle);
+        idle
     }
 
     fn count(&self, len: usize) {
         let len = u64::try_from(len).expect("a length");
         self.worker.metrics().bytes_sent.add(len);
     }
+}
+
+/// Has the kernel end connections that a listener accepts when their clients take nothing for this
+/// long (`TCP_USER_TIMEOUT`).
+pub(super) fn cut_off_who_takes_nothing(listener: &TcpListener, idle: Duration) -> io::Result<()> {
+    SockRef::from(listener).set_tcp_user_timeout(Some(idle))
+}
+
+/// Waits until the socket has taken a piece. Who was armed for the idle timeout gives a client that
+/// takes as little as it may the time to make room: a full socket takes nothing before a third of
+/// what it holds is gone, which may be many pieces.
+async fn taken<F: Future>(
+    watchdog: &mut Watchdog,
+    stream: &TcpStream,
+    idle: Duration,
+    sending: F,
+) -> io::Result<F::Output> {
+    let mut sending = pin!(sending);
+    if let Some(sent) = watchdog.bound(sending.as_mut()).await {
+        return Ok(sent);
+    }
+    let held = SockRef::from(stream).send_buffer_size()?;
+    let pieces = (held / 3).div_ceil(PIECE_LEN);
+    let more = idle.saturating_mul(u32::try_from(pieces).unwrap_or(u32::MAX));
+    watchdog.set(Instant::now() + more);
+    let sent = watchdog.bound(sending).await;
+    sent.ok_or_else(|| io::ErrorKind::TimedOut.into())
 }

@@ -20,7 +20,7 @@ use corelane::time::{sleep, timeout};
 use super::catalogue::WorkerPack;
 use super::mounting::{PackCheck, cannot_serve};
 use super::whole::Cache;
-use super::{Site, cannot_listen, connection};
+use super::{Site, cannot_listen, connection, wire};
 use crate::http::multipart::BoundarySource;
 use crate::http::response::DateCache;
 use crate::metrics::WorkerMetrics;
@@ -119,6 +119,7 @@ impl Worker {
                 .reuse_port(true)
                 .backlog(BACKLOG)
                 .bind(addr)?;
+            wire::cut_off_who_takes_nothing(&listener, site.args.idle_timeout())?;
             let addr = listener.local_addr()?;
             Ok((listener, addr))
         };

@@ -6,6 +6,9 @@ mod http_table;
 
 mod archives;
 mod folders;
+mod hostile_files;
+mod hostile_heads;
+mod hostile_paths;
 mod packs;
 mod pages;
 mod program;

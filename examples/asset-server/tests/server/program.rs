@@ -13,13 +13,14 @@ use super::site::{Client, noise};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_asset-server");
 
-struct Running {
+/// The program, ended on drop.
+pub(crate) struct Running {
     child: Child,
-    addr: SocketAddr,
+    pub(crate) addr: SocketAddr,
 }
 
 impl Running {
-    fn start(arguments: &[&str]) -> Self {
+    pub(crate) fn start(arguments: &[&str]) -> Self {
         let mut child = Command::new(PROGRAM)
             .args(["--listen", "127.0.0.1:0"])
             .args(arguments)
@@ -35,6 +36,15 @@ impl Running {
             addr: addr.parse().unwrap(),
             child,
         }
+    }
+
+    /// Returns how much memory the program has in use.
+    pub(crate) fn resident_kib(&self) -> u64 {
+        let path = format!("/proc/{}/status", self.child.id());
+        let status = fs::read_to_string(path).unwrap();
+        let line = status.lines().find(|line| line.starts_with("VmRSS:"));
+        let value = line.unwrap().split_whitespace().nth(1);
+        value.unwrap().parse().unwrap()
     }
 
     fn signal(&self, name: &str) {
@@ -81,6 +91,25 @@ fn signals_end_it_with_zero_after_what_is_being_sent() {
         server.signal(signal);
         assert!(client.answer().body == noise(len));
         assert_eq!(server.exit_code(), Some(0));
+    }
+}
+
+/// Nothing that waits for ever (signals, idle clients, the queue of reads) holds up the end.
+#[test]
+fn a_signal_ends_it_at_once_when_nothing_is_being_sent() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("x"), "text").unwrap();
+    for backend in ["auto", "threads"] {
+        let options = ["--backend", backend, "--drain-timeout", "600"];
+        let folder = folder.path().to_str().unwrap();
+        let mut server = Running::start(&[&options[..], &[folder]].concat());
+        let mut idle = Client::connect(server.addr);
+        assert_eq!(idle.get("/a/x").status, 200);
+        let began = Instant::now();
+        server.signal("TERM");
+        assert_eq!(server.exit_code(), Some(0));
+        let took = began.elapsed();
+        assert!(took < Duration::from_millis(500), "{backend}: {took:?}");
     }
 }
 

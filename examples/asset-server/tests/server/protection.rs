@@ -1,10 +1,14 @@
 //! Limits: clear answers, and nobody else is held up.
 
 use std::fs;
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::site::{Site, noise, wait_until};
+use socket2::SockRef;
+
+use super::site::{Client, Site, TIMEOUT, noise, wait_until};
 
 #[test]
 fn connections_beyond_the_limit_are_told_to_come_back() {
@@ -90,6 +94,86 @@ fn a_client_that_takes_nothing_is_dropped() {
         site.metric("requests_in_flight{") == 1
     });
     assert_eq!(site.metric("responses_aborted_total{"), 1);
+}
+
+/// What the kernel holds for a client is many times what it has to take in time: that it takes
+/// enough does not show for seconds.
+#[test]
+fn a_client_that_takes_as_much_as_it_has_to_is_not_cut_off() {
+    let folder = tempfile::tempdir().unwrap();
+    let len = 16 << 20;
+    fs::write(folder.path().join("long"), noise(len)).unwrap();
+    let site = Site::start("--idle-timeout 1", &[folder.path()]);
+    let stream = TcpStream::connect(site.addr()).unwrap();
+    SockRef::from(&stream)
+        .set_recv_buffer_size(64 << 10)
+        .unwrap();
+    (&stream)
+        .write_all(b"GET /a/long HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        .unwrap();
+    // Sends it on at a tenth more than the least there may be, for as long as that matters.
+    let (began, mut received) = (Instant::now(), Vec::new());
+    let mut piece = [0; 8 << 10];
+    let pace = Duration::from_secs(1).mul_f64(8.0 / (256.0 * 1.1));
+    let paced = 5 * 32;
+    for count in 1.. {
+        let got = (&stream).read(&mut piece).unwrap();
+        if got == 0 {
+            break;
+        }
+        received.extend_from_slice(&piece[..got]);
+        if count < paced {
+            thread::sleep((began + pace * count).saturating_duration_since(Instant::now()));
+        }
+    }
+    assert!(received.ends_with(&noise(len)), "{} bytes", received.len());
+}
+
+/// As many as there may be, whatever worker they come to, and not one more.
+#[test]
+fn the_limit_on_connections_holds_exactly() {
+    const MAX: usize = 64;
+    const MORE: usize = 150;
+    let folder = tempfile::tempdir().unwrap();
+    let site = Site::start(&format!("--connections-max {MAX}"), &[folder.path()]);
+    let mut kept = thread::scope(|scope| {
+        let clients: Vec<_> = (0..MAX + MORE)
+            .map(|_| scope.spawn(|| try_get(&site)))
+            .collect();
+        let clients = clients.into_iter().map(|client| client.join().unwrap());
+        clients.flatten().collect::<Vec<_>>()
+    });
+    assert_eq!(kept.len(), MAX);
+    for client in &mut kept {
+        assert_eq!(client.get("/healthz").status, 200);
+    }
+    for _ in 0..10 {
+        assert!(try_get(&site).is_none());
+        drop(kept.pop());
+        // The place is free when the server has seen the end.
+        wait_until("no place is free", || {
+            kept.extend(try_get(&site));
+            kept.len() == MAX
+        });
+    }
+}
+
+/// Connects and asks for something; `None` when there are too many connections.
+fn try_get(site: &Site) -> Option<Client> {
+    let stream = TcpStream::connect(site.addr()).unwrap();
+    stream.set_read_timeout(Some(TIMEOUT)).unwrap();
+    // Who is refused may be reset before it has asked, or has read what it is told.
+    let _ = (&stream).write_all(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n");
+    let mut status = [0; 12];
+    (&stream).read_exact(&mut status).ok()?;
+    match &status {
+        b"HTTP/1.1 200" => {}
+        b"HTTP/1.1 503" => return None,
+        other => panic!("{}", other.escape_ascii()),
+    }
+    let mut client = Client::on(stream);
+    client.skip_to(b"\r\n\r\nok\n");
+    Some(client)
 }
 
 #[test]

@@ -58,6 +58,12 @@ impl Site {
     }
 }
 
+impl From<Server> for Site {
+    fn from(server: Server) -> Self {
+        Self(Some(server))
+    }
+}
+
 impl Drop for Site {
     fn drop(&mut self) {
         if let Some(server) = self.0.take() {
@@ -98,7 +104,10 @@ pub(crate) struct Answer {
 
 impl Client {
     pub(crate) fn connect(addr: SocketAddr) -> Self {
-        let stream = TcpStream::connect(addr).unwrap();
+        Self::on(TcpStream::connect(addr).unwrap())
+    }
+
+    pub(crate) fn on(stream: TcpStream) -> Self {
         stream.set_read_timeout(Some(TIMEOUT)).unwrap();
         stream.set_write_timeout(Some(TIMEOUT)).unwrap();
         Self {
@@ -148,6 +157,14 @@ impl Client {
         }
         answer.body = self.received.drain(..len).collect();
         answer
+    }
+
+    /// Reads up to the end of some bytes.
+    pub(crate) fn skip_to(&mut self, end: &[u8]) {
+        while !self.received.ends_with(end) {
+            assert!(self.receive(), "{}", self.received.escape_ascii());
+        }
+        self.received.clear();
     }
 
     /// Reads what still comes, up to the end of the connection.

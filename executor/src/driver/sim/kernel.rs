@@ -25,7 +25,7 @@ use crate::op::kinds::vectored::SEGMENTS_MAX;
 use crate::op::request::RW_LEN_MAX;
 use crate::op::{ReadMode, Request};
 
-/// Most bytes that are written before an operation completes.
+/// Most bytes that are written before an operation completes, and that are read again.
 const TOUCH_MAX: usize = 64 * 1024;
 /// What operations fail with.
 const ERRORS: [i32; 7] = [
@@ -135,16 +135,20 @@ impl Memory {
         self.inputs.iter().map(|range| range.len).sum()
     }
 
-    /// Looks whether the memory is as the operation was given it.
+    /// Reads all that is read again.
     ///
     /// # Panics
     ///
-    /// Panics when somebody else has changed it.
-    pub(super) fn check(&self, seed: u64) {
+    /// Panics when it was changed by somebody else.
+    pub(super) fn check_inputs(&self, seed: u64) {
         assert!(
             self.sum() == self.checksum,
             "simulated ring, seed {seed}: bytes to be written changed while in flight"
         );
+    }
+
+    fn check(&self, seed: u64) {
+        self.check_inputs(seed);
         let mut offset = self.offset;
         for ptr in self
             .outputs
@@ -178,6 +182,7 @@ impl Memory {
         self.inputs
             .iter()
             .flat_map(Range::bytes)
+            .take(TOUCH_MAX)
             .fold(0xcbf2_9ce4_8422_2325, |sum, ptr| {
                 // SAFETY: the operation is in flight, so its inputs are valid and initialised.
                 let byte = unsafe { ptr.read_volatile() };
@@ -248,6 +253,27 @@ pub(super) fn may_be_held(request: &Request) -> bool {
     matches!(
         request,
         Request::Read { .. } | Request::Write { .. } | Request::Readv { .. }
+    )
+}
+
+pub(super) fn is_multishot(request: &Request) -> bool {
+    matches!(
+        request,
+        Request::Accept {
+            multishot: true,
+            ..
+        } | Request::RecvMulti { .. }
+    )
+}
+
+/// Says whether only somebody else's doing ends the operation.
+pub(super) fn waits_for_a_peer(request: &Request) -> bool {
+    matches!(
+        request,
+        Request::Accept { .. }
+            | Request::Recv { .. }
+            | Request::RecvMulti { .. }
+            | Request::Poll { .. }
     )
 }
 

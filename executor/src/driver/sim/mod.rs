@@ -22,6 +22,7 @@ use std::time::Duration;
 
 use super::backend::next_identity;
 use super::dispatch::CANCEL;
+use super::threads::{Direct, Tried};
 use crate::clock;
 use crate::config::{Config, SimConfig};
 use crate::op::Request;
@@ -31,15 +32,18 @@ use crate::sim::{self, Event, Machine};
 
 mod kernel;
 mod rng;
+mod system;
 mod waiting;
 
-use kernel::Memory;
+use kernel::{Memory, is_multishot, waits_for_a_peer};
 use rng::Rng;
 
 /// `IORING_CQE_F_MORE`.
 const MORE: u32 = 1 << 1;
 const LATE: i32 = -libc::EALREADY;
 const CANCELLED: i32 = -libc::ECANCELED;
+/// How often operations are tried that wait for a peer of their own.
+const LOOK: Duration = Duration::from_millis(1);
 /// Of a hundred, how often: an operation touches its memory in a step, a cancel wins, a
 /// multishot operation ends by itself.
 const TOUCH_PERCENT: u8 = 40;
@@ -99,6 +103,23 @@ struct Running {
     cancelled: bool,
     /// The kernel never lets go of it.
     held: bool,
+    /// The operation itself, where it is real.
+    real: Option<Direct>,
+    /// It was tried, and waits for a peer.
+    waits: bool,
+    /// A cancel came before it was tried, and lost: it may not wait.
+    doomed: bool,
+}
+
+impl Running {
+    /// Uses the memory in the middle of the operation.
+    fn touch(&mut self, seed: u64) {
+        if self.real.is_some() {
+            self.memory.check_inputs(seed);
+        } else {
+            self.memory.touch(seed, &mut self.rng);
+        }
+    }
 }
 
 impl Sim {
@@ -172,6 +193,12 @@ impl Sim {
         }
     }
 
+    /// Says whether only an enter can tell if something has come: where operations are real, time
+    /// passes for them while tasks run.
+    pub(super) fn wants_look(&self) -> bool {
+        self.config.system && !(self.running.is_empty() && self.cancelled.is_empty())
+    }
+
     pub(super) fn overflowed(&mut self) -> bool {
         !self.overflow.is_empty()
     }
@@ -221,14 +248,16 @@ impl Sim {
     fn submit(&mut self, submission: Submission) {
         match submission {
             Submission::Op(key, request, memory) => {
-                memory.check(self.config.seed);
+                memory.check_inputs(self.config.seed);
                 assert!(
                     self.find(key).is_none(),
                     "{self}: two operations with one key"
                 );
                 self.serial += 1;
                 let mut rng = Rng::derived(self.config.seed, self.serial);
-                let stuck = waits_for_a_peer(&request) && rng.percent(self.config.stuck_percent);
+                let stuck = !self.config.system
+                    && waits_for_a_peer(&request)
+                    && rng.percent(self.config.stuck_percent);
                 let due = self.step + 1 + rng.below(u64::from(self.config.delay_max) + 1);
                 let due = (!stuck).then_some(due);
                 self.running.push(Running {
@@ -239,6 +268,9 @@ impl Sim {
                     due,
                     cancelled: false,
                     held: false,
+                    real: self.config.system.then(|| system::begin(request)),
+                    waits: false,
+                    doomed: false,
                 });
                 self.count(|counters| counters.submitted += 1);
                 let (key, kind) = (key.user_data(), kernel::name(&request));
@@ -299,13 +331,15 @@ impl Sim {
             self.count(|counters| counters.held += 1);
             return -libc::EALREADY;
         }
-        if wins {
+        // Where peers are real, none is faster than a cancel of what waits for one.
+        if wins || op.waits {
             op.cancelled = true;
             op.due = Some(due);
             return 0;
         }
-        // The peer was faster.
+        // The peer was faster, or is asked once more.
         op.due.get_or_insert(due);
+        op.doomed = true;
         // A multishot operation is found by every cancel, and must end by one.
         if is_multishot(&op.request) {
             op.cancelled = true;
@@ -340,11 +374,14 @@ impl Sim {
         });
         for op in &mut self.running {
             if op.rng.percent(TOUCH_PERCENT) {
-                op.memory.touch(self.config.seed, &mut op.rng);
+                op.touch(self.config.seed);
+            }
+            if op.waits {
+                op.due.get_or_insert(step);
             }
         }
         while let Some(at) = self.pick_due() {
-            posted.push(self.complete(at, posted.len()));
+            posted.extend(self.complete(at, posted.len()));
         }
         // Neither due times nor the order of submission decide the order; but one operation's
         // completions stay in theirs.
@@ -362,14 +399,25 @@ impl Sim {
             .position(|op| op.due.is_some_and(|due| due <= self.step))
     }
 
-    fn complete(&mut self, at: usize, posted: usize) -> Cqe {
+    /// Ends the operation that is due; `None` when it waits for a peer.
+    fn complete(&mut self, at: usize, posted: usize) -> Option<Cqe> {
         let (config, step) = (self.config, self.step);
         let full = self.ready.len() + posted >= self.ready_max || self.overflowed();
         let op = &mut self.running[at];
         let user_data = op.key.user_data();
         let result = if op.cancelled {
-            op.memory.touch(config.seed, &mut op.rng);
-            -libc::ECANCELED
+            op.touch(config.seed);
+            op.real.as_ref().map_or(-libc::ECANCELED, Direct::cancelled)
+        } else if let Some(real) = &mut op.real {
+            match real.attempt() {
+                Tried::Done(result) | Tried::More(result) => result,
+                Tried::Waits if op.doomed => real.cancelled(),
+                Tried::Waits => {
+                    op.waits = true;
+                    op.due = None;
+                    return None;
+                }
+            }
         } else {
             kernel::finish(&op.request, &mut op.memory, &mut op.rng, &config)
         };
@@ -405,11 +453,11 @@ impl Sim {
             _ if short => counters.short += 1,
             _ => counters.completed += 1,
         });
-        Cqe {
+        Some(Cqe {
             user_data,
             result,
             flags: if goes_on { MORE } else { 0 },
-        }
+        })
     }
 
     fn post(&mut self, cqe: Cqe) {
@@ -432,7 +480,7 @@ impl Drop for Sim {
         };
         let seed = self.config.seed;
         for mut op in self.running.drain(..) {
-            machine.add_late(Box::new(move || op.memory.touch(seed, &mut op.rng)));
+            machine.add_late(Box::new(move || op.touch(seed)));
         }
     }
 }
@@ -445,25 +493,4 @@ impl std::fmt::Display for Sim {
             self.config.seed, self.step
         )
     }
-}
-
-fn is_multishot(request: &Request) -> bool {
-    matches!(
-        request,
-        Request::Accept {
-            multishot: true,
-            ..
-        } | Request::RecvMulti { .. }
-    )
-}
-
-/// Says whether only somebody else's doing ends the operation.
-fn waits_for_a_peer(request: &Request) -> bool {
-    matches!(
-        request,
-        Request::Accept { .. }
-            | Request::Recv { .. }
-            | Request::RecvMulti { .. }
-            | Request::Poll { .. }
-    )
 }

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::{MORE, MULTISHOT_ENDS_PERCENT, Sim, kernel};
+use super::{LOOK, MORE, MULTISHOT_ENDS_PERCENT, Sim, kernel};
 use crate::clock;
 use crate::driver::dispatch::KICK;
 use crate::ring::Cqe;
@@ -28,13 +28,17 @@ impl Sim {
                 self.pass();
                 continue;
             }
+            let looks = self.running.iter().any(|op| op.waits);
             assert!(
-                self.kick.is_some() || timeout.is_some(),
+                self.kick.is_some() || timeout.is_some() || looks,
                 "{self}: a wait that nothing can end: {} operations in flight",
                 self.running.len()
             );
             let left = deadline.map(|at| at.saturating_duration_since(clock::now()));
-            if self.machine.is_none() {
+            if looks {
+                self.poll_kick(Some(left.map_or(LOOK, |left| left.min(LOOK))));
+                self.pass();
+            } else if self.machine.is_none() {
                 self.poll_kick(left);
             } else {
                 self.sleep(left);

@@ -100,7 +100,7 @@ impl Work {
     pub(super) fn read_cached(&mut self) -> Cached {
         let (wanted, mode) = match self.request {
             Request::Read { len, mode, .. } => (u64::from(len), mode),
-            Request::Readv { len, .. } => (len, ReadMode::Inline),
+            Request::Readv { len, mode, .. } => (len, mode),
             _ => return Cached::Blocks,
         };
         if status_flags(self.fd()).is_none_or(|flags| flags & libc::O_DIRECT != 0) {

@@ -33,12 +33,16 @@ use crate::ring::{Cqe, Pending, Wait};
 mod alarm;
 mod attempt;
 mod block;
+#[cfg(feature = "sim")]
+mod direct;
 mod interest;
 mod pool;
 mod readiness;
 mod work;
 
 use block::Cached;
+#[cfg(feature = "sim")]
+pub(super) use direct::{Direct, Tried};
 use pool::{Finished, Job, Pool};
 use readiness::{Outbox, Readiness};
 use work::{Place, Work};
@@ -302,5 +306,45 @@ impl Threads {
                 return Ok(());
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::ffi::CString;
+    use std::os::unix::ffi::OsStrExt;
+
+    use super::*;
+
+    /// How many descriptors the process has of the file at `path`.
+    fn descriptors_of(path: &std::path::Path) -> usize {
+        let folder = std::fs::read_dir("/proc/self/fd").unwrap();
+        let targets = folder.filter_map(|entry| std::fs::read_link(entry.ok()?.path()).ok());
+        targets.filter(|target| target == path).count()
+    }
+
+    #[test]
+    fn a_descriptor_that_came_after_the_last_look_is_closed_with_the_pool() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let file = file.into_temp_path();
+        let path = CString::new(file.as_os_str().as_bytes()).unwrap();
+        // SAFETY: an all-zero open_how is valid: plain integers.
+        let how: libc::open_how = unsafe { std::mem::zeroed() };
+        let pool = Pool::new(1, Vec::new(), Arc::new(Poller::new().unwrap()));
+        let request = Request::Open {
+            dir: libc::AT_FDCWD,
+            path: path.as_ptr(),
+            how: &raw const how,
+        };
+        let key = OpKey::from_user_data(1).unwrap();
+        // SAFETY: path and `how` outlive the call, whose end is waited for below.
+        let work = unsafe { Work::new(request) };
+        pool.submit(Job { key, work }).unwrap();
+        while !pool.has_news() {
+            std::thread::yield_now();
+        }
+        assert_eq!(descriptors_of(&file), 1);
+        drop(pool);
+        assert_eq!(descriptors_of(&file), 0);
     }
 }

@@ -173,9 +173,14 @@ impl Drop for Pool {
         state.closed = true;
         // The memory of what is left has been leaked by the driver, for those that run as well.
         state.jobs.clear();
+        let finished = std::mem::take(&mut state.finished);
         let poller = state.poller.take();
         drop(state);
         drop(poller);
+        for Finished { job, result } in finished {
+            // It came after the worker had looked for the last time.
+            job.work.dispose(result);
+        }
         self.shared.work.notify_all();
     }
 }

@@ -95,6 +95,10 @@ impl Work {
             Request::Read {
                 mode: ReadMode::Async,
                 ..
+            }
+            | Request::Readv {
+                mode: ReadMode::Async,
+                ..
             } => Place::Pool,
             Request::Read { .. } | Request::Readv { .. } => Place::Cache,
             Request::Write { .. }

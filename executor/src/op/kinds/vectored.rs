@@ -8,7 +8,7 @@
 
 use crate::buf::{BufResult, IoBuf, IoBufMut};
 use crate::op::request::RW_LEN_MAX;
-use crate::op::{Kind, Outcome, Request, SharedFd};
+use crate::op::{Kind, Outcome, ReadMode, Request, SharedFd};
 
 /// Most segments that one call takes (`UIO_MAXIOV`).
 pub(crate) const SEGMENTS_MAX: usize = 1024;
@@ -69,14 +69,16 @@ pub(crate) struct Readv<B> {
     offset: u64,
     /// Bytes at the front of the buffers that are filled already.
     skip: usize,
+    mode: ReadMode,
     buffer: std::marker::PhantomData<fn() -> B>,
 }
 
 impl<B> Readv<B> {
-    pub(crate) fn new(offset: u64, skip: usize) -> Self {
+    pub(crate) fn new(offset: u64, skip: usize, mode: ReadMode) -> Self {
         Self {
             offset,
             skip,
+            mode,
             buffer: std::marker::PhantomData,
         }
     }
@@ -99,6 +101,7 @@ unsafe impl<B: IoBufMut> Kind for Readv<B> {
             count: memory.count(),
             offset: self.offset,
             len,
+            mode: self.mode,
         }
     }
 

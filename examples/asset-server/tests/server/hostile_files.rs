@@ -1,0 +1,362 @@
+//! Ranges and archives that ask for much, and files that change while they are sent.
+
+use std::fs;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use blobio::pack::chunked::Compression;
+
+use super::archives;
+use super::packs;
+use super::program::Running;
+use super::site::{Answer, Client, Site, noise};
+
+/// What an answer of several parts may have beside its bytes, for each part.
+const PART_HEAD_MAX: usize = 200;
+
+fn get_range(client: &mut Client, path: &str, ranges: &str) -> Answer {
+    client.send(format!(
+        "GET {path} HTTP/1.1\r\nHost: x\r\nRange: bytes={ranges}\r\n\r\n"
+    ));
+    client.answer()
+}
+
+#[test]
+fn many_ranges_give_no_more_than_the_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let len = 1_000_000;
+    fs::write(folder.path().join("file"), noise(len)).unwrap();
+    let files = [
+        ("stored".to_owned(), noise(len)),
+        ("deflated".to_owned(), noise(len)),
+    ];
+    let zip = archives::pack(folder.path(), "z.pk3", &files);
+    let content = [("packed".to_owned(), noise(len))];
+    let pack = packs::pack(folder.path(), "p.clpk", Compression::Lz4, &content);
+    let site = Site::start("", &[folder.path(), &zip, &pack]);
+    let list = |count: usize, range: &dyn Fn(usize) -> String| {
+        (0..count).map(range).collect::<Vec<_>>().join(",")
+    };
+    let bombs = [
+        ("a thousand", list(1000, &|n| format!("{n}-{n}"))),
+        ("a thousand wholes", list(1000, &|_| "0-".to_owned())),
+        (
+            "a thousand apart",
+            list(1000, &|n| format!("{}-{}", n * 10, n * 10)),
+        ),
+        ("sixteen wholes", list(16, &|_| "0-".to_owned())),
+        ("sixteen nested", list(16, &|n| format!("{n}-"))),
+        (
+            "sixteen halves",
+            list(16, &|n| format!("{}-{}", n % 2 * 5, 500_000 + n)),
+        ),
+        (
+            "sixteen apart",
+            list(16, &|n| format!("{}-{}", n * 60_000, n * 60_000 + 59_000)),
+        ),
+        (
+            "backwards",
+            list(16, &|n| {
+                format!("{}-{}", 900_000 - n * 9, 900_000 - n * 9 + 3)
+            }),
+        ),
+        (
+            "beyond 64 bits",
+            list(16, &|n| format!("{n}-99999999999999999999999{n}")),
+        ),
+        (
+            "at the edge of 64 bits",
+            "18446744073709551615-,-18446744073709551615,0-0".to_owned(),
+        ),
+        (
+            "at the edge of 63 bits",
+            "9223372036854775807-9223372036854775808,1-1".to_owned(),
+        ),
+        ("reversed", "9-1,8-2".to_owned()),
+        ("suffixes", list(16, &|n| format!("-{n}"))),
+    ];
+    for path in ["/a/file", "/a/stored", "/a/deflated", "/a/packed"] {
+        let mut client = site.connect();
+        for (what, ranges) in &bombs {
+            let answer = get_range(&mut client, path, ranges);
+            assert!(
+                matches!(answer.status, 200 | 206),
+                "{path}, {what}: {}",
+                answer.head
+            );
+            let most = len + 16 * PART_HEAD_MAX;
+            assert!(
+                answer.body.len() <= most,
+                "{path}, {what}: {}",
+                answer.body.len()
+            );
+        }
+        for ranges in [
+            "1000000-",
+            "18446744073709551615-",
+            "99999999999999999999-",
+            "-0",
+        ] {
+            let answer = get_range(&mut client, path, ranges);
+            let unsatisfied = answer.field("content-range");
+            assert_eq!(unsatisfied, Some("bytes */1000000"), "{path}, {ranges}");
+        }
+        assert!(client.get(path).body == noise(len), "{path}");
+    }
+}
+
+/// An archive a thousandth as long as what it holds.
+fn bomb(folder: &Path, len: usize) -> std::path::PathBuf {
+    let nothing = ("nothing".to_owned(), Vec::new());
+    let zeros = ("zeros".to_owned(), vec![0; len]);
+    archives::pack(folder, "bomb.zip", &[nothing, zeros])
+}
+
+#[test]
+fn a_bomb_goes_off_outside() {
+    const LEN: usize = 8 << 20;
+    let folder = tempfile::tempdir().unwrap();
+    let path = bomb(folder.path(), LEN);
+    assert!(fs::metadata(&path).unwrap().len() < 40_000);
+    let options = ["--workers", "1", "--in-flight-bytes-max", "2000000"];
+    let server = Running::start(&[&options[..], &[path.to_str().unwrap()]].concat());
+    let mut client = Client::connect(server.addr);
+    // Its end first: all before it is inflated, and thrown away.
+    let last = get_range(&mut client, "/a/zeros", "-10");
+    assert_eq!((last.status, last.body), (206, vec![0; 10]));
+    let before = server.resident_kib();
+    let crowd: Vec<_> = (0..10)
+        .map(|_| {
+            let mut client = Client::connect(server.addr);
+            client.send("GET /a/zeros HTTP/1.1\r\nHost: x\r\n\r\n");
+            client
+        })
+        .collect();
+    let mut statuses = Vec::new();
+    for mut client in crowd {
+        let answer = client.answer();
+        let is_right = answer.body.len() == LEN && answer.body.iter().all(|&byte| byte == 0);
+        assert!(answer.status == 503 || is_right, "{}", answer.head);
+        statuses.push(answer.status);
+    }
+    assert!(statuses.contains(&200), "{statuses:?}");
+    let grown = server.resident_kib().saturating_sub(before);
+    assert!(grown < 24 * 1024, "{grown} KiB more");
+}
+
+/// Says of an entry that it is as long as another, or lies where another does.
+fn patch_central(archive: &mut [u8], name: &str, at: usize, value: u32) {
+    let signature = b"PK\x01\x02";
+    let entry = archive
+        .windows(46 + name.len())
+        .position(|window| window.starts_with(signature) && &window[46..] == name.as_bytes());
+    let at = entry.unwrap() + at;
+    archive[at..at + 4].copy_from_slice(&value.to_le_bytes());
+}
+
+#[test]
+fn entries_that_lie_about_length_and_place_harm_only_themselves() {
+    const LEN_AT: usize = 24;
+    const OFFSET_AT: usize = 42;
+    let folder = tempfile::tempdir().unwrap();
+    let names = ["0", "short", "2", "long", "4", "overlaps", "6", "far"];
+    let files = names.map(|name| (name.to_owned(), noise(100_000)));
+    let path = archives::pack(folder.path(), "liar.zip", &files);
+    let mut bytes = fs::read(&path).unwrap();
+    patch_central(&mut bytes, "short", LEN_AT, 1000);
+    patch_central(&mut bytes, "long", LEN_AT, 2_000_000);
+    // Where another's data is, and where nothing is.
+    patch_central(&mut bytes, "overlaps", OFFSET_AT, 0);
+    patch_central(&mut bytes, "far", OFFSET_AT, 3_999_999_999);
+    fs::write(&path, bytes).unwrap();
+    // Or it says so when it starts, and does not serve the archive at all.
+    let Ok(server) = super::site::start("", &[&path]) else {
+        return;
+    };
+    let site = Site::from(server);
+    let mut client = site.connect();
+    for round in 0..2 {
+        for name in ["short", "long", "overlaps", "far"] {
+            let status = client.get(&format!("/a/{name}")).status;
+            assert_eq!(status, 500, "{name}, {round}");
+        }
+        for name in ["0", "2", "4", "6"] {
+            let answer = client.get(&format!("/a/{name}"));
+            assert!(
+                answer.status == 200 && answer.body == noise(100_000),
+                "{name}"
+            );
+        }
+    }
+}
+
+/// Bytes that say of each place in which state they were written.
+fn state(number: u8, len: usize) -> Vec<u8> {
+    vec![b'a' + number % 26; len]
+}
+
+/// Replaces a file at once, as `mv` does.
+fn replace(path: &Path, content: &[u8]) {
+    let new = path.with_extension("new");
+    fs::write(&new, content).unwrap();
+    fs::rename(&new, path).unwrap();
+}
+
+/// Every answer is of one state, whole, and its tag is that state's.
+#[test]
+fn a_file_that_is_replaced_under_load_is_never_mixed() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("file");
+    // Short ones are read behind the head, long ones sent from the cache.
+    let len = |number: u8| if number % 2 == 0 { 9_000 } else { 700_000 };
+    replace(&path, &state(0, len(0)));
+    let site = Site::start("", &[folder.path()]);
+    let is_done = AtomicBool::new(false);
+    let asked = thread::scope(|scope| {
+        let clients: Vec<_> = (0..4)
+            .map(|_| {
+                scope.spawn(|| {
+                    let (mut client, mut count) = (site.connect(), 0);
+                    while !is_done.load(Ordering::Relaxed) {
+                        let whole = client.get("/a/file");
+                        assert_eq!(whole.status, 200);
+                        let number = whole.body[0] - b'a';
+                        assert!(whole.body == state(number, len(number)));
+                        let tag = whole.field("etag").unwrap();
+                        client.send(format!(
+                            "GET /a/file HTTP/1.1\r\nHost: x\r\n\
+                             Range: bytes=10-8000\r\nIf-Range: {tag}\r\n\r\n"
+                        ));
+                        let part = client.answer();
+                        match part.status {
+                            206 => assert!(part.body == state(number, 7991)),
+                            200 => assert_ne!(part.field("etag"), Some(tag)),
+                            status => panic!("{status}"),
+                        }
+                        count += 1;
+                    }
+                    count
+                })
+            })
+            .collect();
+        let until = Instant::now() + Duration::from_millis(500);
+        let mut number = 0;
+        while Instant::now() < until {
+            number = (number + 1) % 26;
+            replace(&path, &state(number, len(number)));
+            thread::sleep(Duration::from_millis(1));
+        }
+        is_done.store(true, Ordering::Relaxed);
+        clients
+            .into_iter()
+            .map(|client| client.join().unwrap())
+            .sum::<u32>()
+    });
+    assert!(asked > 20, "{asked}");
+}
+
+/// An archive moved over the one that is served: what is open goes on being served, whole.
+#[test]
+fn a_pack_that_is_replaced_is_served_as_it_was() {
+    let folder = tempfile::tempdir().unwrap();
+    let files =
+        |number| ["plain", "packed"].map(|name| (name.to_owned(), state(number, 3_000_000)));
+    let zip = archives::pack(folder.path(), "z.pk3", &files(0));
+    let kinds = [Compression::None, Compression::Zstd(1)];
+    let [plain, packed] =
+        kinds.map(|kind| packs::pack(folder.path(), &format!("{kind:?}.clpk"), kind, &files(0)));
+    for path in [&zip, &plain, &packed] {
+        let site = Site::start("", &[path]);
+        let mut under_way = site.connect();
+        under_way.send("GET /a/plain HTTP/1.1\r\nHost: x\r\n\r\n".repeat(4));
+        let first = under_way.answer();
+        let other = tempfile::tempdir_in(folder.path()).unwrap();
+        let new = match path.extension().unwrap() == "pk3" {
+            true => archives::pack(other.path(), "new", &files(1)),
+            false => packs::pack(other.path(), "new", Compression::Lz4, &files(1)),
+        };
+        fs::rename(new, path).unwrap();
+        for _ in 0..3 {
+            assert!(under_way.answer().body == first.body);
+        }
+        // Past the interval in which it is looked whether the archive changed.
+        let until = Instant::now() + Duration::from_millis(1200);
+        while Instant::now() < until {
+            for name in ["/a/plain", "/a/packed"] {
+                let answer = site.get(name);
+                assert_eq!(answer.status, 200, "{}", path.display());
+                assert!(answer.body == state(0, 3_000_000), "{}", path.display());
+                assert_eq!(
+                    answer.field("etag").is_some(),
+                    first.field("etag").is_some()
+                );
+            }
+        }
+        drop(site);
+        // And the next start has the new one.
+        let site = Site::start("", &[path]);
+        assert!(site.get("/a/packed").body == state(1, 3_000_000));
+    }
+}
+
+#[test]
+fn a_file_that_grows_under_way_is_sent_as_it_was() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("file");
+    fs::write(&path, state(0, 5_000_000)).unwrap();
+    let site = Site::start("", &[folder.path()]);
+    let mut client = site.connect();
+    client.send("GET /a/file HTTP/1.1\r\nHost: x\r\n\r\n".repeat(2));
+    let mut file = fs::OpenOptions::new().append(true).open(&path).unwrap();
+    std::io::Write::write_all(&mut file, &state(1, 1_000_000)).unwrap();
+    // As long as it was said to be, so that the next answer is where it is looked for.
+    let first = client.answer();
+    assert!(first.body[..5_000_000] == state(0, 5_000_000));
+    for answer in [client.answer(), client.get("/a/file")] {
+        assert_eq!(answer.status, 200);
+        assert!(answer.body.starts_with(&state(0, 5_000_000)));
+    }
+}
+
+/// Short enough to be read behind the head: then there is no answer, and no wrong one.
+#[test]
+fn a_file_that_shrinks_before_it_is_read_gives_no_wrong_answer() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("file");
+    let lens = [15_000, 0, 3_000];
+    fs::write(&path, state(0, lens[0])).unwrap();
+    let site = Site::start("", &[folder.path()]);
+    let is_done = AtomicBool::new(false);
+    thread::scope(|scope| {
+        let clients: Vec<_> = (0..2)
+            .map(|_| {
+                scope.spawn(|| {
+                    while !is_done.load(Ordering::Relaxed) {
+                        let mut client = site.connect();
+                        client.send("GET /a/file HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+                        let received = client.rest();
+                        let end = received.windows(4).position(|part| part == b"\r\n\r\n");
+                        let body = end.map_or(0, |end| received.len() - end - 4);
+                        assert!(
+                            received.is_empty() || lens.contains(&body),
+                            "{}",
+                            received.escape_ascii()
+                        );
+                    }
+                })
+            })
+            .collect();
+        let file = fs::OpenOptions::new().write(true).open(&path).unwrap();
+        for round in 0..300 {
+            file.set_len(u64::try_from(lens[round % 3]).unwrap())
+                .unwrap();
+            thread::sleep(Duration::from_micros(500));
+        }
+        is_done.store(true, Ordering::Relaxed);
+        clients
+            .into_iter()
+            .for_each(|client| client.join().unwrap());
+    });
+}
