@@ -261,6 +261,27 @@ pub(super) fn may_be_held(request: &Request) -> bool {
     )
 }
 
+pub(super) fn is_multishot(request: &Request) -> bool {
+    matches!(
+        request,
+        Request::Accept {
+            multishot: true,
+            ..
+        } | Request::RecvMulti { .. }
+    )
+}
+
+/// Says whether only somebody else's doing ends the operation.
+pub(super) fn waits_for_a_peer(request: &Request) -> bool {
+    matches!(
+        request,
+        Request::Accept { .. }
+            | Request::Recv { .. }
+            | Request::RecvMulti { .. }
+            | Request::Poll { .. }
+    )
+}
+
 /// Names a kind of request.
 pub(super) fn name(request: &Request) -> &'static str {
     match request {

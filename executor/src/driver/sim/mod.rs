@@ -35,13 +35,15 @@ mod rng;
 mod system;
 mod waiting;
 
-use kernel::Memory;
+use kernel::{Memory, is_multishot, waits_for_a_peer};
 use rng::Rng;
 
 /// `IORING_CQE_F_MORE`.
 const MORE: u32 = 1 << 1;
 const LATE: i32 = -libc::EALREADY;
 const CANCELLED: i32 = -libc::ECANCELED;
+/// How often operations are tried that wait for a peer of their own.
+const LOOK: Duration = Duration::from_millis(1);
 /// Of a hundred, how often: an operation touches its memory in a step, a cancel wins, a
 /// multishot operation ends by itself.
 const TOUCH_PERCENT: u8 = 40;
@@ -99,14 +101,14 @@ struct Running {
     due: Option<u64>,
     /// The result that a cancel has decided.
     cancelled: bool,
+    /// The kernel never lets go of it.
+    held: bool,
     /// The operation itself, where it is real.
     real: Option<Direct>,
     /// It was tried, and waits for a peer.
     waits: bool,
     /// A cancel came before it was tried, and lost: it may not wait.
     doomed: bool,
-    /// The kernel never lets go of it.
-    held: bool,
 }
 
 impl Running {
@@ -246,7 +248,7 @@ impl Sim {
     fn submit(&mut self, submission: Submission) {
         match submission {
             Submission::Op(key, request, memory) => {
-                memory.check(self.config.seed);
+                memory.check_inputs(self.config.seed);
                 assert!(
                     self.find(key).is_none(),
                     "{self}: two operations with one key"
@@ -265,10 +267,10 @@ impl Sim {
                     rng,
                     due,
                     cancelled: false,
+                    held: false,
                     real: self.config.system.then(|| system::begin(request)),
                     waits: false,
                     doomed: false,
-                    held: false,
                 });
                 self.count(|counters| counters.submitted += 1);
                 let (key, kind) = (key.user_data(), kernel::name(&request));
@@ -478,7 +480,7 @@ impl Drop for Sim {
         };
         let seed = self.config.seed;
         for mut op in self.running.drain(..) {
-            machine.add_late(Box::new(move || op.memory.touch(seed, &mut op.rng)));
+            machine.add_late(Box::new(move || op.touch(seed)));
         }
     }
 }
@@ -491,25 +493,4 @@ impl std::fmt::Display for Sim {
             self.config.seed, self.step
         )
     }
-}
-
-fn is_multishot(request: &Request) -> bool {
-    matches!(
-        request,
-        Request::Accept {
-            multishot: true,
-            ..
-        } | Request::RecvMulti { .. }
-    )
-}
-
-/// Says whether only somebody else's doing ends the operation.
-fn waits_for_a_peer(request: &Request) -> bool {
-    matches!(
-        request,
-        Request::Accept { .. }
-            | Request::Recv { .. }
-            | Request::RecvMulti { .. }
-            | Request::Poll { .. }
-    )
 }

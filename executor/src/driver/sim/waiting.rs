@@ -2,14 +2,12 @@
 
 use std::time::{Duration, Instant};
 
-use super::{MORE, MULTISHOT_ENDS_PERCENT, Sim, kernel};
+use super::{LOOK, MORE, MULTISHOT_ENDS_PERCENT, Sim, kernel};
 use crate::clock;
 use crate::driver::dispatch::KICK;
 use crate::ring::Cqe;
 use crate::sim::{Event, SimCounters};
 
-/// How often operations are tried that wait for a peer of their own.
-const LOOK: Duration = Duration::from_millis(1);
 /// Longest timed wait that may pass without progress although operations are due, and of a hundred
 /// of those, how many do.
 const DAWDLE_MAX: Duration = Duration::from_millis(5);
@@ -37,13 +35,13 @@ impl Sim {
                 self.running.len()
             );
             let left = deadline.map(|at| at.saturating_duration_since(clock::now()));
-            if self.machine.is_some() {
-                self.sleep(left);
-            } else if looks {
+            if looks {
                 self.poll_kick(Some(left.map_or(LOOK, |left| left.min(LOOK))));
                 self.pass();
-            } else {
+            } else if self.machine.is_none() {
                 self.poll_kick(left);
+            } else {
+                self.sleep(left);
             }
             if deadline.is_some_and(|at| at <= clock::now()) {
                 return;
