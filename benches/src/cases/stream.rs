@@ -2,6 +2,7 @@
 //!
 //! The floor is the standard library's bounded channel between two threads.
 
+use std::cell::Cell;
 use std::sync::mpsc::sync_channel;
 use std::thread;
 
@@ -23,32 +24,37 @@ pub(crate) fn run(options: &Options, cores: &Cores) -> Outcome {
         return Ok(());
     };
     let executor = executor_on(&pair)?;
+    let kicks = [Cell::new(0), Cell::new(0)];
     let contenders = vec![
         Contender::new("floor: std's sync_channel", || threads(pair)),
         Contender::new("corelane, one by one", || {
-            workers(&executor, |inbox| Box::pin(one_by_one(inbox)))
+            workers(&executor, &kicks[0], |inbox| Box::pin(one_by_one(inbox)))
         }),
         Contender::new("corelane, by batches", || {
-            workers(&executor, |inbox| Box::pin(by_batches(inbox)))
+            workers(&executor, &kicks[1], |inbox| Box::pin(by_batches(inbox)))
         }),
     ];
-    interleave(
-        options,
-        "stream: a window of 256",
-        "message",
-        options.rounds,
-        contenders,
-        &[],
-    )
-    .map(drop)
+    let rounds = options.rounds;
+    let title = "stream: a window of 256";
+    interleave(options, title, "message", rounds, contenders, &[])?;
+    let messages = (u64::from(rounds) + 1) * MESSAGES;
+    let per_thousand = kicks.map(|kicks| kicks.get() * 1_000 / messages);
+    println!(
+        "  kicks of a parked worker per 1,000 messages: {} one by one, {} by batches",
+        per_thousand[0], per_thousand[1]
+    );
+    Ok(())
 }
 
 type Receiving = std::pin::Pin<Box<dyn Future<Output = u64>>>;
 
 fn workers(
     executor: &Executor,
+    kicks: &Cell<u64>,
     receive: fn(Receiver<u64>) -> Receiving,
 ) -> Result<Sample, Failure> {
+    let kicks_sent = || executor.stats().iter().map(|it| it.kicks_sent).sum::<u64>();
+    let kicks_before = kicks_sent();
     let (outbox, inbox) = bounded(WINDOW);
     let timer = Timer::start();
     let receiver = executor.spawn_on(1, move || receive(inbox))?;
@@ -56,6 +62,7 @@ fn workers(
     executor.block_on(sender)?;
     let sum = executor.block_on(receiver)?;
     let sample = timer.stop(MESSAGES);
+    kicks.set(kicks.get() + kicks_sent() - kicks_before);
     check(sum)?;
     Ok(sample)
 }
