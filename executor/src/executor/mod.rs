@@ -158,10 +158,8 @@ impl Builder {
         };
         let thread = thread::Builder::new()
             .name(format!("{}-{index}", self.name))
-            .spawn(move || {
-                // Nobody listens once the executor has gone.
-                let _ = end.send(seed.run(&ready));
-            })
+            // Nobody listens once the executor has gone.
+            .spawn(move || end.send(seed.run(&ready)).unwrap_or_default())
             .map_err(|error| SetupError::from_io("clone", error))?;
         let gone = || SetupError::System {
             call: "the setup of a worker",
