@@ -46,6 +46,11 @@ impl Cores {
         self.all.iter().map(|core| core.id).collect()
     }
 
+    /// The first `count` of them, or all.
+    pub(crate) fn first(&self, count: usize) -> &[CoreId] {
+        &self.all[..count.min(self.all.len())]
+    }
+
     /// The one to measure on.
     pub(crate) fn measured(&self) -> usize {
         self.measured.id
@@ -67,33 +72,40 @@ pub(crate) fn pin(core: CoreId) -> Result<(), Failure> {
     }
 }
 
-/// Prints what all cases share.
-pub(crate) fn print(cores: &Cores) {
-    let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
-    println!("kernel:    {}", kernel.trim());
-    println!(
-        "processor: {}",
-        processor().unwrap_or_else(|| "unknown".to_owned())
-    );
-    println!(
-        "cores:     {}, measured on {}",
-        cores.all.len(),
-        cores.measured.id
-    );
-    let backend = corelane::Worker::new(corelane::Config::default()).map(|it| it.backend());
-    match backend {
-        Ok(Some(backend)) => println!("backend:   {backend}"),
-        Ok(None) => println!("backend:   none"),
-        Err(error) => println!("backend:   {error}"),
-    }
-    let load = fs::read_to_string("/proc/loadavg").unwrap_or_default();
-    println!(
-        "load:      {}",
-        load.split(' ').take(3).collect::<Vec<_>>().join(" ")
-    );
+/// What all cases share, by name.
+pub(crate) fn describe(cores: &Cores) -> Vec<(&'static str, String)> {
+    let text = |path: &str| fs::read_to_string(path).unwrap_or_default();
+    let backend = match corelane::Worker::new(corelane::Config::default()) {
+        Ok(worker) => worker
+            .backend()
+            .map_or_else(|| "none".to_owned(), |backend| backend.to_string()),
+        Err(error) => error.to_string(),
+    };
+    let load = text("/proc/loadavg");
+    let mut lines = vec![
+        (
+            "kernel",
+            text("/proc/sys/kernel/osrelease").trim().to_owned(),
+        ),
+        (
+            "processor",
+            processor().unwrap_or_else(|| "unknown".to_owned()),
+        ),
+        (
+            "cores",
+            format!("{}, measured on {}", cores.all.len(), cores.measured.id),
+        ),
+        ("backend", backend),
+        (
+            "load",
+            load.split(' ').take(3).collect::<Vec<_>>().join(" "),
+        ),
+    ];
     if cfg!(debug_assertions) {
-        println!("warning:   built without optimisation: these figures mean nothing");
+        let warning = "built without optimisation: these figures mean nothing";
+        lines.push(("warning", warning.to_owned()));
     }
+    lines
 }
 
 fn processor() -> Option<String> {

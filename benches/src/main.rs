@@ -6,10 +6,13 @@
 #![deny(unsafe_code)]
 
 mod cases;
+mod client;
 mod cold;
 mod content;
+mod crowd;
 mod environment;
 mod floors;
+mod journal;
 mod lateness;
 mod measure;
 
@@ -20,6 +23,7 @@ use std::process::ExitCode;
 use clap::Parser;
 
 use cases::Case;
+use journal::Journal;
 
 /// Why something could not be measured.
 type Failure = Box<dyn Error + Send + Sync>;
@@ -27,18 +31,20 @@ type Failure = Box<dyn Error + Send + Sync>;
 /// What a case answers: nothing but its printed table.
 type Outcome = Result<(), Failure>;
 
-/// Measures one case, or all of them, against floors in the same run.
+/// Measures cases against floors in the same run.
 #[derive(Debug, Parser)]
 #[command(name = "benches")]
 struct Options {
-    /// What to measure.
-    #[arg(value_enum)]
-    case: Case,
+    /// What to measure; all of it where nothing is named.
+    #[arg(value_enum, value_name = "CASE")]
+    cases: Vec<Case>,
     /// How often each contender runs; the medians are printed.
     #[arg(long, default_value_t = 7, value_parser = clap::value_parser!(u32).range(1..))]
     rounds: u32,
-    /// The file that `read_cached` and `adaptive` read, made where it is missing. By default one in the user's
-    /// cache folder.
+    /// Writes what was measured to this file, too.
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+    /// The file that is read, made where it is missing. By default one in the user's cache folder.
     #[arg(long)]
     file: Option<PathBuf>,
     /// Removes that file afterwards.
@@ -47,6 +53,16 @@ struct Options {
     /// The core to measure on; by default the last that this process may use.
     #[arg(long)]
     core: Option<usize>,
+    /// How many workers `scaling` compares; the first is what the others are compared with. By
+    /// default one, and as many as there are cores.
+    #[arg(long, value_delimiter = ',', value_name = "N,N...",
+          value_parser = clap::value_parser!(u16).range(1..=1024))]
+    workers: Vec<u16>,
+    /// The server that `server` measures; by default the one that was built beside this program.
+    #[arg(long, value_name = "PROGRAM")]
+    asset_server: Option<PathBuf>,
+    #[arg(skip)]
+    journal: Journal,
 }
 
 fn main() -> ExitCode {
@@ -62,6 +78,13 @@ fn main() -> ExitCode {
 
 fn run(options: &Options) -> Outcome {
     let cores = environment::Cores::of_process(options.core)?;
-    environment::print(&cores);
-    options.case.run(options, &cores)
+    let environment = environment::describe(&cores);
+    for (name, value) in &environment {
+        println!("{:<10} {value}", format!("{name}:"));
+    }
+    let ran = Case::run_all(options, &cores);
+    if let Some(path) = &options.json {
+        options.journal.write(path, &environment)?;
+    }
+    ran
 }

@@ -204,7 +204,17 @@ fn a_panic_is_its_own() {
         }
     }
     let thrown = block_on(pool.run(Class::Normal, || -> u8 { std::panic::panic_any(Bomb) }));
-    drop(pool.run(Class::Normal, || Bomb));
+    // Given up after it was begun and before it has ended: so the thread drops the result.
+    let (begun, has_begun) = mpsc::channel();
+    let (go_on, may_go_on) = mpsc::channel::<()>();
+    let given_up = pool.run(Class::Normal, move || {
+        begun.send(()).unwrap();
+        may_go_on.recv().unwrap();
+        Bomb
+    });
+    has_begun.recv().unwrap();
+    drop(given_up);
+    go_on.send(()).unwrap();
     let after = block_on(pool.run(Class::Normal, || 7_u8));
     assert_eq!(panicked, Err(JobError::Panicked("no luck".into())));
     assert!(matches!(thrown, Err(JobError::Panicked(_))));

@@ -118,6 +118,9 @@ pub struct SimConfig {
     /// results of those: the seed decides on order, delay and cancels alone. What waits for a peer
     /// is tried each millisecond. A call on a file holds up the worker.
     pub system: bool,
+    /// Chance, in percent, that the kernel does not let go of a read or a write when it is
+    /// cancelled, nor ever after. One operation of a ring at most: its credit is gone for good.
+    pub hold_percent: u8,
 }
 
 #[cfg(feature = "sim")]
@@ -133,6 +136,7 @@ impl SimConfig {
             stuck_percent: 0,
             nowait_percent: 50,
             system: false,
+            hold_percent: 0,
         }
     }
 

@@ -57,9 +57,12 @@
 //! cause and the remedy.
 #![deny(unsafe_code)]
 
+mod clock;
 mod config;
 mod error;
 mod guard;
+#[cfg(feature = "sim")]
+pub mod sim;
 mod stall;
 mod sys;
 mod trace;

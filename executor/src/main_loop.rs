@@ -6,6 +6,7 @@ use std::os::fd::BorrowedFd;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
+use crate::clock;
 use crate::config::{Config, DROP_DEADLINE};
 use crate::error::{SetupError, ThreadsReason};
 use crate::ring::Rung;
@@ -231,7 +232,7 @@ impl Worker {
     )]
     pub fn shutdown(self, deadline: Instant) -> ShutdownReport {
         self.core
-            .shutdown(deadline, deadline.max(Instant::now() + DRAIN_MIN))
+            .shutdown(deadline, deadline.max(clock::now() + DRAIN_MIN))
     }
 }
 
@@ -249,7 +250,7 @@ impl Drop for Worker {
             );
             return;
         }
-        let now = Instant::now();
+        let now = clock::now();
         let report = self.core.shutdown(now, now + DROP_DEADLINE);
         if report.ops_leaked > 0 {
             eprintln!(

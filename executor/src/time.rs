@@ -11,6 +11,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
+use crate::clock;
 use crate::timer::TimerKey;
 use crate::worker::{Core, context};
 
@@ -36,9 +37,17 @@ use crate::worker::{Core, context};
 /// # }
 /// ```
 pub fn sleep(duration: Duration) -> Sleep {
-    let now = Instant::now();
+    let now = clock::now();
     // A deadline beyond the clock's range is as good as never.
     sleep_until(now.checked_add(duration).unwrap_or(now + FAR))
+}
+
+/// Returns the time that timers and deadlines are held against: the system's monotonic clock, or
+/// the virtual one of a simulation (feature `sim`) that runs on this thread.
+#[must_use]
+#[inline]
+pub fn now() -> Instant {
+    clock::now()
 }
 
 const FAR: Duration = Duration::from_secs(60 * 60 * 24 * 365 * 30);
@@ -108,7 +117,7 @@ impl Future for Sleep {
                 }
             }
         }
-        if self.deadline <= Instant::now() {
+        if self.deadline <= clock::now() {
             return Poll::Ready(());
         }
         let core = context::current();
@@ -232,7 +241,7 @@ impl Interval {
     pub async fn tick(&mut self) -> Instant {
         (&mut self.sleep).await;
         let due = self.sleep.deadline;
-        let behind = Instant::now().saturating_duration_since(due);
+        let behind = clock::now().saturating_duration_since(due);
         let skipped = behind.as_nanos() / self.period.as_nanos();
         let steps = u32::try_from(skipped).unwrap_or(u32::MAX - 1) + 1;
         self.sleep.reset(due + self.period * steps);

@@ -3,11 +3,13 @@
 //!
 //! `CORELANE_STORM_ROUNDS` sets how many operations end in flight on the real ring, and on threads;
 //! `CORELANE_STORM_SEEDS` how many seeds the simulated one, `CORELANE_STORM_SEED` where both begin.
+//! `CORELANE_STORM_MINUTES` sets how long `nothing_grows` runs.
 
 mod common;
 mod storm;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use common::{number, quarantine};
 use corelane::{BackendChoice, Config, SimConfig, Worker};
@@ -50,6 +52,76 @@ fn on_the_kernel(name: &str, backend: BackendChoice, rounds: u64) {
     println!("{name}, seeds {seed}..{}: {storm}", seed + serial);
     if rounds >= 3000 {
         storm.assert_every_case_was_met();
+    }
+}
+
+/// How often `nothing_grows` looks.
+const SAMPLES: u32 = 40;
+/// What the allocator may keep more of than before.
+const RSS_SLACK_KIB: u64 = 4096;
+
+/// Operations that are dropped, aborted and shut down, none forgotten, for as long as one likes:
+/// after the first tenth of the time, memory and descriptors are what they will be.
+#[test]
+fn nothing_grows() {
+    let _alone = alone();
+    let minutes = number("CORELANE_STORM_MINUTES", 0);
+    let time = Duration::from_secs((minutes * 60).max(2));
+    let mut seed = number("CORELANE_STORM_SEED", 1);
+    let world = World::new("storm-long", true);
+    let mut storm = Storm::new(&world).without_forgetting();
+    let start = Instant::now();
+    println!("   seconds     workers  in flight at end    RSS KiB   fds      stalls");
+    let mut settled: Option<Sample> = None;
+    for sample in 1..=SAMPLES {
+        while start.elapsed() < time * sample / SAMPLES {
+            storm.worker(seed, BackendChoice::Auto);
+            seed += 1;
+        }
+        quarantine::release();
+        let now = Sample::take(&storm);
+        println!(
+            "{:10.1}  {:10}  {:17}  {:9}  {:4}  {:10}",
+            start.elapsed().as_secs_f64(),
+            storm.workers(),
+            storm.ended_in_flight(),
+            now.rss_kib,
+            now.fds,
+            now.stalls
+        );
+        if sample > SAMPLES / 10 {
+            let settled = settled.get_or_insert(now);
+            assert_eq!((now.fds, now.stalls), (settled.fds, settled.stalls));
+            let rss_max = settled.rss_kib + RSS_SLACK_KIB;
+            assert!(
+                now.rss_kib <= rss_max,
+                "{} KiB, {rss_max} at most",
+                now.rss_kib
+            );
+        }
+    }
+}
+
+#[derive(Clone, Copy)]
+struct Sample {
+    rss_kib: u64,
+    fds: usize,
+    /// Workers that left operations in flight, which each report a stall.
+    stalls: u64,
+}
+
+impl Sample {
+    fn take(storm: &Storm<'_>) -> Self {
+        let status = std::fs::read_to_string("/proc/self/status").unwrap();
+        let rss = status
+            .lines()
+            .find_map(|line| line.strip_prefix("VmRSS:"))
+            .unwrap();
+        Self {
+            rss_kib: rss.trim().trim_end_matches(" kB").parse().unwrap(),
+            fds: common::fds::open().len(),
+            stalls: storm.stalls(),
+        }
     }
 }
 

@@ -72,10 +72,12 @@ fn the_table_of_floors_names_every_module_and_no_other() {
 
 #[test]
 fn unsafe_code_stays_in_its_rooms() {
-    let sources = sources();
-    clean(rules::rooms(&sources, "executor/", &page("SAFETY.md")));
+    let mut all = sources();
+    let simulate = source::load(root(), "simulate/src");
+    all.extend(source::load(root(), "simulate/src"));
+    clean(rules::rooms(&all, "executor/", &page("SAFETY.md")));
     let macros = source::load(root(), "macros/src");
-    for lib in [&sources, &macros].map(|sources| {
+    for lib in [&sources(), &macros, &simulate].map(|sources| {
         sources
             .iter()
             .find(|source| source.path.ends_with("src/lib.rs"))
@@ -109,7 +111,11 @@ fn an_errno_becomes_an_error_in_sys() {
 
 #[test]
 fn thread_locals_say_which_worker_this_is_and_nothing_else() {
-    let homes = ["src/worker/context.rs", "src/mailbox/shim.rs"];
+    let homes = [
+        "src/worker/context.rs",
+        "src/mailbox/shim.rs",
+        "src/sim/mod.rs",
+    ];
     let models = ["src/task/enter.rs", "src/mailbox/shim.rs"];
     let mut found = Vec::new();
     for source in sources() {
@@ -128,6 +134,8 @@ fn files_and_functions_are_small_and_finished() {
         "tests",
         "macros/src",
         "faultfs/src",
+        "simulate/src",
+        "simulate/tests",
         "../examples",
         "../benches/src",
     ] {

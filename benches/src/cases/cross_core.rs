@@ -6,14 +6,13 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
-use std::time::{Duration, Instant};
 
 use core_affinity::CoreId;
 use corelane::sync::channel::{Receiver, Sender, bounded};
 use corelane::{Executor, Placement};
 
 use crate::environment::{Cores, pin};
-use crate::measure::{Contender, Sample, interleave};
+use crate::measure::{Contender, Sample, Timer, interleave};
 use crate::{Failure, Options, Outcome};
 
 const TRIPS: u64 = 5_000;
@@ -29,7 +28,15 @@ pub(crate) fn run(options: &Options, cores: &Cores) -> Outcome {
         Contender::new("floor: thread park and unpark", || threads(pair)),
         Contender::new("corelane, bounded channels", || workers(&executor)),
     ];
-    interleave("cross_core round trip", "trip", options.rounds, contenders).map(drop)
+    interleave(
+        options,
+        "cross_core round trip",
+        "trip",
+        options.rounds,
+        contenders,
+        &[],
+    )
+    .map(drop)
 }
 
 fn workers(executor: &Executor) -> Result<Sample, Failure> {
@@ -37,13 +44,10 @@ fn workers(executor: &Executor) -> Result<Sample, Failure> {
     let (back, answers) = bounded(1);
     let echo = executor.spawn_on(1, move || echo(inbox, back))?;
     let caller = executor.spawn_on(0, move || call(there, answers))?;
-    let (elapsed, sum) = executor.block_on(caller)?;
+    let (sample, sum) = executor.block_on(caller)?;
     executor.block_on(echo)?;
     check(sum)?;
-    Ok(Sample {
-        elapsed,
-        items: TRIPS,
-    })
+    Ok(sample)
 }
 
 async fn echo(mut inbox: Receiver<u64>, back: Sender<u64>) {
@@ -52,14 +56,14 @@ async fn echo(mut inbox: Receiver<u64>, back: Sender<u64>) {
     }
 }
 
-async fn call(there: Sender<u64>, mut answers: Receiver<u64>) -> (Duration, u64) {
-    let start = Instant::now();
+async fn call(there: Sender<u64>, mut answers: Receiver<u64>) -> (Sample, u64) {
+    let timer = Timer::start();
     let mut sum = 0;
     for value in 0..TRIPS {
         there.send(value).await.expect("the other side echoes");
         sum += answers.recv().await.expect("each value comes back");
     }
-    (start.elapsed(), sum)
+    (timer.stop(TRIPS), sum)
 }
 
 /// Even counts are the caller's to raise, odd ones the other's.
@@ -71,7 +75,7 @@ fn threads([one, two]: [CoreId; 2]) -> Result<Sample, Failure> {
             let pinned = pin(one).is_ok();
             // The other thread introduces itself by its first unpark.
             let other = other_thread(two, &count, thread::current());
-            let start = Instant::now();
+            let timer = Timer::start();
             let mut sum = 0;
             for trip in 0..TRIPS {
                 count.store(trip * 2 + 1, Ordering::Release);
@@ -79,19 +83,16 @@ fn threads([one, two]: [CoreId; 2]) -> Result<Sample, Failure> {
                 wait_for(&count, trip * 2 + 2);
                 sum += trip + 1;
             }
-            let elapsed = start.elapsed();
-            (pinned && other.join().unwrap_or(false)).then_some((elapsed, sum))
+            let sample = timer.stop(TRIPS);
+            (pinned && other.join().unwrap_or(false)).then_some((sample, sum))
         }
     });
-    let (elapsed, sum) = caller
+    let (sample, sum) = caller
         .join()
         .map_err(|_| "a thread panicked")?
         .ok_or("a thread could not be pinned")?;
     check(sum)?;
-    Ok(Sample {
-        elapsed,
-        items: TRIPS,
-    })
+    Ok(sample)
 }
 
 fn other_thread(

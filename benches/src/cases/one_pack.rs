@@ -2,21 +2,19 @@
 //! all: whether a pack is slower than loose files because all reads meet in one file.
 
 use std::fmt;
-use std::fs::{self, File};
-use std::io::{Read, Write};
-use std::os::unix::fs::FileExt;
-use std::path::{Path, PathBuf};
+use std::fs::File;
+use std::io::Read;
+use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Instant;
 
 use blobio::{NativeFileAsyncBlobRandomReader, RandomReadBlobAsync};
 use corelane::{Config, Executor, Worker, spawn_local};
 
 use crate::cold::evict;
-use crate::content::{Content, FILE_LEN, is_content};
+use crate::content::{Content, FILE_LEN, Loose, is_content};
 use crate::environment::{Cores, scheduler_of};
-use crate::measure::{Contender, Sample, interleave};
+use crate::measure::{Contender, Sample, Timer, interleave};
 use crate::{Failure, Options, Outcome};
 
 const LEN: usize = 64 << 10;
@@ -49,83 +47,43 @@ pub(crate) fn run(options: &Options, cores: &Cores) -> Outcome {
         content.path.display(),
         scheduler_of(&content.path)?
     );
-    let copies = Copies::make(&content.path)?;
+    // Written in the same way, one after the other.
+    let many = Loose::make(&content.path, FILES, FILE_LEN)?;
+    let one = Loose::make(&content.path, 1, FILE_LEN)?;
+    let paths = [&many, &one].map(|loose| Arc::new(loose.paths.clone()));
     for pages in [Pages::Written, Pages::ReadBack] {
         if let Pages::ReadBack = pages {
-            copies.read_back()?;
+            read_back(paths.iter().flat_map(|paths| &**paths))?;
         }
         for workers in [1, cores.count()] {
             let executor = Executor::builder().workers(workers).start()?;
             let items = workers as u64 * TASKS * READS;
             let contenders = vec![
-                Contender::new("64 loose files", || read(&executor, &copies.loose, items)),
-                Contender::new("one file", || read(&executor, &copies.one, items)),
+                Contender::new("64 loose files", || read(&executor, &paths[0], items)),
+                Contender::new("one file", || read(&executor, &paths[1], items)),
             ];
             let title = format!("one_pack: 64 KiB, cached, {pages}, {workers} workers");
-            interleave(&title, "read", options.rounds, contenders)?;
+            interleave(options, &title, "read", options.rounds, contenders, &[])?;
         }
     }
     Ok(())
 }
 
-/// The content in one file and in many, written in the same way, one after the other; removed
-/// afterwards.
-struct Copies {
-    folder: PathBuf,
-    one: Arc<Vec<PathBuf>>,
-    loose: Arc<Vec<PathBuf>>,
-}
-
-impl Copies {
-    fn make(whole: &Path) -> Result<Self, Failure> {
-        let folder = whole.with_extension("copies");
-        fs::create_dir_all(&folder)?;
-        let file_len = FILE_LEN / FILES;
-        let whole = File::open(whole)?;
-        let mut chunk = vec![0; usize::try_from(file_len)?];
-        let paths = (0..FILES).map(|number| folder.join(format!("{number:02}.bin")));
-        let copies = Self {
-            one: Arc::new(vec![folder.join("one.bin")]),
-            loose: Arc::new(paths.collect()),
-            folder,
-        };
-        let mut one = File::create(&copies.one[0])?;
-        for (number, path) in copies.loose.iter().enumerate() {
-            whole.read_exact_at(&mut chunk, number as u64 * file_len)?;
-            one.write_all(&chunk)?;
-            let mut loose = File::create(path)?;
-            loose.write_all(&chunk)?;
-            // Not in the middle of a round.
-            loose.sync_all()?;
-        }
-        one.sync_all()?;
-        Ok(copies)
+/// Takes files out of the page cache, and reads them in order.
+fn read_back<'a>(paths: impl IntoIterator<Item = &'a PathBuf>) -> Outcome {
+    let worker = Worker::new(Config::default())?;
+    let mut chunk = vec![0; 1 << 20];
+    for path in paths {
+        worker.block_on(evict(path))?;
+        let mut file = File::open(path)?;
+        while file.read(&mut chunk)? > 0 {}
     }
-
-    /// Takes all of it out of the page cache, and reads it in order.
-    fn read_back(&self) -> Outcome {
-        let worker = Worker::new(Config::default())?;
-        let mut chunk = vec![0; 1 << 20];
-        for path in self.one.iter().chain(&*self.loose) {
-            worker.block_on(evict(path))?;
-            let mut file = File::open(path)?;
-            while file.read(&mut chunk)? > 0 {}
-        }
-        Ok(())
-    }
-}
-
-impl Drop for Copies {
-    fn drop(&mut self) {
-        if let Err(error) = fs::remove_dir_all(&self.folder) {
-            eprintln!("benches: {} is left: {error}", self.folder.display());
-        }
-    }
+    Ok(())
 }
 
 /// Lets the tasks of every worker read ranges all over the files.
 fn read(executor: &Executor, paths: &Arc<Vec<PathBuf>>, items: u64) -> Result<Sample, Failure> {
-    let start = Instant::now();
+    let timer = Timer::start();
     let workers: Vec<_> = (0..executor.workers())
         .map(|worker| {
             let paths = Arc::clone(paths);
@@ -135,10 +93,7 @@ fn read(executor: &Executor, paths: &Arc<Vec<PathBuf>>, items: u64) -> Result<Sa
     for worker in workers {
         executor.block_on(worker)?.map_err(Failure::from)?;
     }
-    Ok(Sample {
-        elapsed: start.elapsed(),
-        items,
-    })
+    Ok(timer.stop(items))
 }
 
 async fn read_on_worker(paths: Arc<Vec<PathBuf>>, worker: u64) -> Result<(), String> {

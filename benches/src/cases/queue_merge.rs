@@ -19,7 +19,7 @@ use corelane::{Config, Worker, spawn_local};
 use crate::cold::evict;
 use crate::content::{Content, is_content};
 use crate::environment::{Cores, scheduler_of};
-use crate::measure::{Contender, Sample, interleave};
+use crate::measure::{By, Contender, Sample, interleave};
 use crate::{Failure, Options, Outcome};
 
 /// Reads in flight, on both sides.
@@ -141,8 +141,10 @@ fn compare(options: &Options, worker: &Worker, path: &Path, setting: &Setting) -
             Ok(sample)
         }),
     ];
-    let ratios = interleave(setting.name, "entry", options.rounds, contenders)?;
-    let speedup = 1.0 / ratios[1];
+    let rounds = options.rounds;
+    let figures = interleave(options, setting.name, "entry", rounds, contenders, &[])?;
+    let ratio = figures.ratio(By::Wall, 1, &[0]);
+    let speedup = 1.0 / ratio.ok_or("both sides ran")?;
     let amplification = *read_amplification.borrow();
     let within = speedup >= setting.speedup_min && amplification < AMPLIFICATION_MAX;
     println!(

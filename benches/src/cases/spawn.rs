@@ -33,10 +33,12 @@ pub(crate) fn run(options: &Options, cores: &Cores) -> Outcome {
         }),
     ];
     interleave(
+        options,
         "spawn and join 100 tasks",
         "task",
         options.rounds,
         contenders,
+        &[],
     )
     .map(drop)
 }

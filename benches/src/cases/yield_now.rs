@@ -33,7 +33,15 @@ pub(crate) fn run(options: &Options, cores: &Cores) -> Outcome {
             Ok(sample)
         }),
     ];
-    interleave("yield among 100 tasks", "yield", options.rounds, contenders).map(drop)
+    interleave(
+        options,
+        "yield among 100 tasks",
+        "yield",
+        options.rounds,
+        contenders,
+        &[],
+    )
+    .map(drop)
 }
 
 async fn yielding(count: Rc<Cell<u64>>) {

@@ -14,10 +14,12 @@ pub const LIMIT: Duration = Duration::from_secs(60);
 
 const MOUNT: &str = "FAULTFS_MOUNT";
 const BACKING: &str = "FAULTFS_BACKING";
+/// Set where a test that cannot run is a failure.
+const REQUIRED: &str = "FAULTFS_REQUIRED";
 
 /// Runs `body`, as the test `test` of the calling binary, in a child process over a file system of
 /// its own. What still waits for an answer when `body` ends gets one then. Says `SKIP` where no
-/// file system can be mounted.
+/// file system can be mounted, or fails there when `FAULTFS_REQUIRED` is set.
 ///
 /// # Panics
 ///
@@ -44,6 +46,7 @@ pub fn start(test: &str, body: impl FnOnce(&Files)) -> Option<Child> {
         return None;
     }
     if let Some(why) = unavailable() {
+        assert!(std::env::var_os(REQUIRED).is_none(), "{test}: {why}");
         println!("SKIP: {test}: {why}");
         return None;
     }

@@ -15,6 +15,7 @@ use std::task::Waker;
 use std::time::{Duration, Instant};
 
 use crate::buf::Erased;
+use crate::clock;
 use crate::config::Config;
 use crate::error::SetupError;
 use crate::op::lifecycle::{Action, Lifecycle};
@@ -211,7 +212,7 @@ impl Driver {
             Err(error) if is_backpressure(&error) => {
                 // The kernel cannot take more now, whether it was to wait or not: do not ask at once again.
                 if !backend.pending().ready {
-                    std::thread::sleep(BACKOFF);
+                    clock::pause(BACKOFF);
                 }
                 Ok(())
             }
@@ -242,6 +243,9 @@ impl Driver {
             };
         }
         match &slot.waker {
+            // The planted bug: whoever polled first is woken, whoever waits.
+            #[cfg(corelane_planted = "lost_wake")]
+            Some(_) => Polled::Pending,
             Some(current) if current.will_wake(waker) => Polled::Pending,
             _ => Polled::NeedsWaker,
         }
@@ -340,7 +344,7 @@ impl Driver {
                 self.cancels.clear();
                 self.cancels.extend(self.slab.in_flight());
             }
-            let now = Instant::now();
+            let now = clock::now();
             let wait = deadline.saturating_duration_since(now).min(STEP);
             let entered = self.enter(if wait.is_zero() {
                 Wait::No

@@ -3,7 +3,7 @@
 use std::future::Future;
 use std::io;
 use std::panic::Location;
-use std::sync::{Arc, Mutex, PoisonError, mpsc};
+use std::sync::{Arc, mpsc};
 use std::task::{Context, Poll, Waker};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -22,7 +22,7 @@ use crate::worker::{ShutdownReport, Stats, context};
 
 mod stop;
 
-use stop::{End, Stop};
+use stop::{End, Stop, WorkerEnd};
 
 /// A set of workers, each on its own thread and, by default, its own core.
 ///
@@ -59,39 +59,6 @@ struct WorkerThread {
     core: Option<usize>,
     stop: Arc<Stop>,
     thread: Option<WorkerEnd>,
-}
-
-/// The end of a worker's thread.
-#[derive(Debug)]
-struct WorkerEnd {
-    thread: thread::JoinHandle<()>,
-    /// What the worker left behind. Locked by nobody: an executor is shared between threads, and
-    /// a receiver cannot be.
-    report: Mutex<mpsc::Receiver<ShutdownReport>>,
-}
-
-impl WorkerEnd {
-    /// Waits until the worker has ended; for its thread as well, unless the kernel is still in a
-    /// call of it, which the thread would wait for.
-    fn wait(self) -> ShutdownReport {
-        let report = self.report.into_inner();
-        match report.unwrap_or_else(PoisonError::into_inner).recv() {
-            Ok(report) if report.ops_leaked > 0 => report,
-            Ok(report) => {
-                // It has returned all but its thread-locals, whose panics end the process.
-                let _ = self.thread.join();
-                report
-            }
-            Err(mpsc::RecvError) => ShutdownReport {
-                workers_panicked: 1,
-                ..ShutdownReport::default()
-            },
-        }
-    }
-
-    fn is_current(&self) -> bool {
-        self.thread.thread().id() == thread::current().id()
-    }
 }
 
 /// How an executor is made; from [`Executor::builder`].
@@ -201,17 +168,13 @@ impl Builder {
             source: io::Error::other("its thread panicked"),
         };
         let (spawner, published, backend) = when_ready.recv().map_err(|_| gone())??;
-        let core = core.map(|core| core.id);
         Ok(WorkerThread {
             spawner,
             published,
             backend,
-            core,
+            core: core.map(|core| core.id),
             stop,
-            thread: Some(WorkerEnd {
-                thread,
-                report: Mutex::new(report),
-            }),
+            thread: Some(WorkerEnd::new(thread, report)),
         })
     }
 }

@@ -1,8 +1,11 @@
-//! The word to end, from an executor to the threads of its workers.
+//! The word to end, from an executor to the threads of its workers, and how these end.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError, mpsc};
 use std::task::{Context, Poll, Waker};
+use std::thread;
 use std::time::Instant;
+
+use crate::worker::ShutdownReport;
 
 /// How a worker is told to end.
 #[derive(Clone, Copy, Debug)]
@@ -44,5 +47,48 @@ impl Stop {
         drop(state);
         drop(replaced);
         Poll::Pending
+    }
+}
+
+/// The end of a worker's thread.
+#[derive(Debug)]
+pub(super) struct WorkerEnd {
+    thread: thread::JoinHandle<()>,
+    /// What the worker left behind. Locked by nobody: an executor is shared between threads, and
+    /// a receiver cannot be.
+    report: Mutex<mpsc::Receiver<ShutdownReport>>,
+}
+
+impl WorkerEnd {
+    pub(super) fn new(
+        thread: thread::JoinHandle<()>,
+        report: mpsc::Receiver<ShutdownReport>,
+    ) -> Self {
+        Self {
+            thread,
+            report: Mutex::new(report),
+        }
+    }
+
+    /// Waits until the worker has ended; for its thread as well, unless the kernel is still in a
+    /// call of it, which the thread would wait for.
+    pub(super) fn wait(self) -> ShutdownReport {
+        let report = self.report.into_inner();
+        match report.unwrap_or_else(PoisonError::into_inner).recv() {
+            Ok(report) if report.ops_leaked > 0 => report,
+            Ok(report) => {
+                // It has returned all but its thread-locals, whose panics end the process.
+                let _ = self.thread.join();
+                report
+            }
+            Err(mpsc::RecvError) => ShutdownReport {
+                workers_panicked: 1,
+                ..ShutdownReport::default()
+            },
+        }
+    }
+
+    pub(super) fn is_current(&self) -> bool {
+        self.thread.thread().id() == thread::current().id()
     }
 }

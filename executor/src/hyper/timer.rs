@@ -128,7 +128,7 @@ impl Future for KeyedSleep {
                 }
             }
         }
-        if self.deadline <= Instant::now() {
+        if self.deadline <= time::now() {
             return Poll::Ready(());
         }
         let waker = cx.waker().clone();

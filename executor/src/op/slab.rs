@@ -172,6 +172,11 @@ impl OpSlab {
         lane: LaneId,
         waker: Option<Waker>,
     ) -> (OpKey, &mut Slot) {
+        // The planted bug: a key names whatever is in its slot.
+        #[cfg(corelane_planted = "slot_reuse")]
+        {
+            self.generation = 0;
+        }
         let generation = self.generation;
         self.generation = generation.wrapping_add(1) & (u32::MAX >> 1);
         self.high_water = self.high_water.max(self.slots.len() + 1);

@@ -45,7 +45,8 @@ pub(crate) unsafe fn own_fd(fd: RawFd) -> OwnedFd {
 }
 
 /// Says whether a regular file's reads cannot be tried without waiting (`RWF_NOWAIT`,
-/// preadv2(2)). Asks nothing of the file system, which may never answer.
+/// preadv2(2)). Asks nothing of the file system, which may never answer, and reads nothing: it
+/// asks for a byte behind the end of every file, as one that is there might start the device.
 pub(crate) fn reads_must_wait(fd: BorrowedFd<'_>) -> bool {
     // SAFETY: all zeroes is a statx.
     let mut stat: libc::statx = unsafe { std::mem::zeroed() };
@@ -70,7 +71,15 @@ pub(crate) fn reads_must_wait(fd: BorrowedFd<'_>) -> bool {
         iov_len: 1,
     };
     // SAFETY: an open descriptor, and one segment of one byte, a local.
-    let read = unsafe { libc::preadv2(fd.as_raw_fd(), &raw const vec, 1, 0, libc::RWF_NOWAIT) };
+    let read = unsafe {
+        libc::preadv2(
+            fd.as_raw_fd(),
+            &raw const vec,
+            1,
+            libc::off_t::MAX - 1,
+            libc::RWF_NOWAIT,
+        )
+    };
     read < 0 && last_error().raw_os_error() == Some(libc::EOPNOTSUPP)
 }
 

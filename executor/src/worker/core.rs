@@ -13,6 +13,7 @@ use super::root::KickWaker;
 use super::stats::{Meter, Published};
 use crate::blocking::BlockingPool;
 use crate::buf::pool::PoolCore;
+use crate::clock;
 use crate::config::{Config, EXPIRE_BATCH};
 use crate::driver::{Backend, Delivery, Driver, DriverRef, Multishot, Op};
 use crate::error::SetupError;
@@ -66,7 +67,7 @@ impl Core {
             .map_err(|error| SetupError::from_io("eventfd", error))?;
         let driver = Driver::new(&config, kick.as_raw_fd())?;
         trace_backend(&driver);
-        let now = Instant::now();
+        let now = clock::now();
         Ok(Rc::new(Self {
             config,
             local,

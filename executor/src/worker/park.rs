@@ -13,6 +13,7 @@ use super::policy::{TurnBudget, wait};
 use super::root::RootWaker;
 use super::turn::Turning;
 use super::{Core, stats};
+use crate::clock;
 use crate::ring::Wait;
 use crate::stall::ROOT;
 
@@ -36,7 +37,7 @@ impl Core {
         let wait = match (until, next_timer) {
             (None, None) if work => Wait::No,
             (None, None) => Wait::Completion,
-            _ => wait(Instant::now(), work, until, next_timer),
+            _ => wait(clock::now(), work, until, next_timer),
         };
         stats::add(&self.meter.parks, usize::from(wait != Wait::No));
         self.enter(wait);
@@ -49,7 +50,7 @@ impl Core {
         if limit.is_zero() {
             return false;
         }
-        let start = Instant::now();
+        let start = clock::now();
         if self.driver.borrow_mut().has_unsubmitted() {
             self.enter(Wait::No);
         }
@@ -62,7 +63,7 @@ impl Core {
             if self.local.take_remote() > 0 || !self.local.is_empty() || interrupted() {
                 return true;
             }
-            let now = Instant::now();
+            let now = clock::now();
             let timer_due = self
                 .timers
                 .borrow()
@@ -74,7 +75,7 @@ impl Core {
             if now - start >= limit {
                 return false;
             }
-            std::hint::spin_loop();
+            clock::spin();
         }
     }
 
@@ -94,7 +95,7 @@ impl Core {
             if root.take() {
                 // Not parked while the root runs: what it wakes needs no kick.
                 self.unpark();
-                self.slice_start.set(Instant::now());
+                self.slice_start.set(clock::now());
                 let watch = self.local.watch();
                 let _polling = watch.map(|watch| watch.poll(ROOT));
                 if let Poll::Ready(output) = future.as_mut().poll(&mut cx) {

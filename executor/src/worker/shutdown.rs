@@ -7,6 +7,7 @@ use super::Core;
 use super::context::Entered;
 use super::policy::TurnBudget;
 use super::turn::Turning;
+use crate::clock;
 use crate::trace;
 
 /// What the end of a worker, or of an executor's workers together, left behind.
@@ -69,7 +70,7 @@ impl Core {
 
     fn finish_tasks(&self, deadline: Instant) {
         while self.local.task_count() > 0 {
-            let now = Instant::now();
+            let now = clock::now();
             if now >= deadline {
                 return;
             }

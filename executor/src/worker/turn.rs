@@ -16,6 +16,7 @@ use std::time::Instant;
 use super::context::Entered;
 use super::policy::{Look, TurnBudget, look};
 use super::{Core, stats};
+use crate::clock;
 use crate::config::EXPIRE_BATCH;
 use crate::guard::guarded_each;
 use crate::ring::Wait;
@@ -120,7 +121,7 @@ impl Core {
         if self.timers.borrow().next_deadline().is_none() {
             return false;
         }
-        let now = Instant::now();
+        let now = clock::now();
         let limit = self.config.poll_budget.min(EXPIRE_BATCH);
         let mut expired = self.expired.take();
         let fired = self.timers.borrow_mut().expire(now, limit, &mut expired);
@@ -133,7 +134,7 @@ impl Core {
     /// Polls tasks until the run queue or the budget is empty. Returns the polls, and the
     /// completions that were delivered in between.
     fn poll_tasks(&self, budget: TurnBudget) -> (usize, usize) {
-        let start = Instant::now();
+        let start = clock::now();
         let end = budget.end(start);
         let polls_max = budget.polls_max(self.config.poll_budget);
         let mut completions = 0;
@@ -147,14 +148,14 @@ impl Core {
         };
         self.slice_start.set(start);
         while polls < polls_max {
-            if end.is_some_and(|end| polls > 0 && Instant::now() >= end) || !self.local.run_one() {
+            if end.is_some_and(|end| polls > 0 && clock::now() >= end) || !self.local.run_one() {
                 break;
             }
             polls += 1;
             polls_since_enter += 1;
             let pending = self.driver.borrow_mut().pending_or_unseen();
             let config = &self.config;
-            let elapsed = || enter_start.elapsed();
+            let elapsed = || clock::elapsed(enter_start);
             match look(
                 pending,
                 polls_since_enter,
@@ -168,13 +169,13 @@ impl Core {
                     self.enter(Wait::No);
                     completions += self.reap();
                     polls_since_enter = 0;
-                    enter_start = Instant::now();
+                    enter_start = clock::now();
                     self.slice_start.set(enter_start);
                 }
             }
             if polls == look_at_clock {
                 look_at_clock += config.poll_batch;
-                if start.elapsed() >= config.reap_interval {
+                if clock::elapsed(start) >= config.reap_interval {
                     // Timers and messages wait for the next turn.
                     break;
                 }
@@ -220,6 +221,6 @@ impl Core {
     /// Says whether the running task has had its share.
     pub(crate) fn need_preempt(&self) -> bool {
         let pending = self.driver.borrow_mut().pending();
-        pending.ready || self.slice_start.get().elapsed() >= self.config.reap_interval
+        pending.ready || clock::elapsed(self.slice_start.get()) >= self.config.reap_interval
     }
 }

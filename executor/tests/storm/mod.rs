@@ -73,6 +73,8 @@ pub struct Storm<'a> {
     workers: u64,
     /// Workers that ended while the device was still busy.
     stalls: u64,
+    /// Whether operations are forgotten, which leaks what they own.
+    forgets: bool,
 }
 
 /// One operation as the storm sees it.
@@ -90,7 +92,22 @@ impl<'a> Storm<'a> {
             rounds: 0,
             workers: 0,
             stalls: 0,
+            forgets: true,
         }
+    }
+
+    /// Drops what would be forgotten, so that nothing is to be left.
+    pub fn without_forgetting(mut self) -> Self {
+        self.forgets = false;
+        self
+    }
+
+    pub fn workers(&self) -> u64 {
+        self.workers
+    }
+
+    pub fn stalls(&self) -> u64 {
+        self.stalls
     }
 
     pub fn ended_in_flight(&self) -> u64 {
@@ -165,7 +182,9 @@ impl<'a> Storm<'a> {
                 let end = match rng.below(100) {
                     0..45 => End::Drop,
                     // What keeps a worker's memory for ever is done sparingly.
-                    45..60 if !made.keeps_worker || rng.percent(sparingly) => End::Forget,
+                    45..60 if self.forgets && (!made.keeps_worker || rng.percent(sparingly)) => {
+                        End::Forget
+                    }
                     45..60 => End::Drop,
                     60..80 => End::Abort,
                     _ => End::Shutdown,

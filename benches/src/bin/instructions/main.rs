@@ -1,5 +1,5 @@
-//! Counts the instructions that one spawn, wake, yield, sleep and read take in this program's own
-//! code, and compares them with the counts of record.
+//! Counts the instructions that one spawn, wake, yield, sleep, read and message take in this program's
+//! own code, and compares them with the counts of record.
 //!
 //! Time on a busy machine says little; the number of instructions hardly moves. Each case runs
 //! under `valgrind --tool=callgrind` at two lengths, and the difference is what the operations

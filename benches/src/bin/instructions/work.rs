@@ -9,13 +9,16 @@ use std::rc::Rc;
 use std::task::{Poll, Waker};
 use std::time::Duration;
 
+use blobio::{NativeFileAsyncBlobRandomReader, RandomReadBlobAsync};
 use clap::ValueEnum;
+use corelane::sync::channel::bounded;
 use corelane::{Config, Worker, spawn_local, time, yield_now};
 
 use crate::Failure;
 
 /// What is counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+#[value(rename_all = "snake_case")]
 pub(crate) enum Case {
     /// Spawn a task that returns a number, run it, join it.
     Spawn,
@@ -27,6 +30,10 @@ pub(crate) enum Case {
     Sleep,
     /// Read 4 KiB of a cached file: all but the kernel's part.
     Read,
+    /// The same through blobio's reader.
+    BlobRead,
+    /// Send a number through a bounded channel of 256 to another task of the worker, one by one.
+    Message,
 }
 
 impl Case {
@@ -48,6 +55,8 @@ pub(crate) fn run(case: Case, times: u64) -> Result<(), Failure> {
         Case::Yield => worker.block_on(yields(times)),
         Case::Sleep => worker.block_on(sleep(times)),
         Case::Read => worker.block_on(read(times)),
+        Case::BlobRead => worker.block_on(blob_read(times)),
+        Case::Message => worker.block_on(message(times)),
     }
 }
 
@@ -137,4 +146,48 @@ async fn read(times: u64) -> Result<(), Failure> {
         handle.await??;
     }
     Ok(())
+}
+
+async fn blob_read(times: u64) -> Result<(), Failure> {
+    let mut file = tempfile::tempfile()?;
+    file.write_all(&[7; 64 * READ_LEN])?;
+    let blob = NativeFileAsyncBlobRandomReader::from(corelane::fs::File::from_std(file));
+    let task = |seed| {
+        let blob = blob.clone();
+        spawn_local(async move {
+            let mut buf = Vec::with_capacity(READ_LEN);
+            for round in 0..times / TASKS {
+                let at = (seed * 7 + round * 13) % 64 * READ_LEN as u64;
+                let (read, back) = blob.read_owned_async(at, READ_LEN, buf).await;
+                buf = back;
+                if !matches!(read, Ok(READ_LEN)) || buf[READ_LEN - 1] != 7 {
+                    return Err(format!("the read at {at} gave {read:?}"));
+                }
+            }
+            Ok(())
+        })
+    };
+    for handle in (0..TASKS).map(task).collect::<Vec<_>>() {
+        handle.await??;
+    }
+    Ok(())
+}
+
+async fn message(times: u64) -> Result<(), Failure> {
+    let (outbox, mut inbox) = bounded(256);
+    let sender = spawn_local(async move {
+        for value in 0..times {
+            outbox.send(value).await?;
+        }
+        Ok::<(), Failure>(())
+    });
+    let mut sum = 0;
+    while let Some(value) = inbox.recv().await {
+        sum += value;
+    }
+    sender.await??;
+    if sum == (0..times).sum::<u64>() {
+        return Ok(());
+    }
+    Err(format!("the messages sum up to {sum}").into())
 }

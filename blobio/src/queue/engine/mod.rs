@@ -35,7 +35,7 @@ use super::record::{Key, Record, Records};
 use super::stats::{Census, Counters, Filter};
 use super::{Class, QueueStats};
 use crate::async_reader::Destination;
-use crate::async_reader::runtime::spawn_local;
+use crate::async_reader::runtime::{now, spawn_local};
 use choose::Window;
 use issue::Read;
 use lanes::Lanes;
@@ -131,7 +131,7 @@ impl Inner {
             due: false,
             engine: None,
             quiet: Vec::new(),
-            epoch: Instant::now(),
+            epoch: now(),
             now_ns: 0,
         };
         let inner = Rc::new(Self {
@@ -147,7 +147,7 @@ impl Inner {
 
     /// Makes a change at the time it is, and does what it sets off.
     pub(super) fn with_time<R>(&self, change: impl FnOnce(&mut State, &mut Outbox) -> R) -> R {
-        self.change(Some(Instant::now()), change)
+        self.change(Some(now()), change)
     }
 
     /// Makes a change, and does what it sets off. Its time is that of the last one that asked.

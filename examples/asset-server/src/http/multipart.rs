@@ -95,7 +95,8 @@ impl Parts {
         out.extend_from_slice(b"--\r\n");
     }
 
-    /// Returns the length of the whole body, framing included.
+    /// Returns the length of the whole body, framing included; the greatest one where it would be
+    /// more, which no file is long enough for.
     pub fn body_len(&self) -> u64 {
         let fixed = b"--".len()
             + BOUNDARY_LEN
@@ -105,8 +106,9 @@ impl Parts {
         let fixed = as_u64(fixed) + digits(self.full_len);
         let mut len = as_u64(b"\r\n--".len() + BOUNDARY_LEN + b"--\r\n".len());
         for (index, range) in self.ranges.as_slice().iter().enumerate() {
-            len += if index > 0 { 2 } else { 0 };
-            len += fixed + digits(range.start) + digits(range.end - 1) + range.len();
+            let lead = if index > 0 { 2 } else { 0 };
+            let framing = lead + fixed + digits(range.start) + digits(range.end - 1);
+            len = len.saturating_add(framing).saturating_add(range.len());
         }
         len
     }

@@ -68,7 +68,10 @@ pub(super) async fn list(
         }
         Source::Folder(root) => {
             let listed = list_folder(worker, root, path, listing).await;
-            listed.map_err(|error| failed(&error))
+            listed.map_err(|error| {
+                failed(&error);
+                lookup::kind_of(&error)
+            })
         }
     }
 }

@@ -105,7 +105,8 @@ pub(super) async fn open_beneath(
             Err(error) => return Err(error),
         }
     }
-    Ok(None)
+    // It may be there: whoever asks again finds out.
+    Err(io::Error::from_raw_os_error(libc::EAGAIN))
 }
 
 async fn find_file(dir: &Dir, path: &RelPath) -> io::Result<Option<Found<'static>>> {
@@ -182,7 +183,8 @@ pub(super) fn is_denied(error: &io::Error) -> bool {
     error.kind() == io::ErrorKind::PermissionDenied
 }
 
-/// Something was renamed while a `..` was resolved, or a signal came.
+/// Something was renamed while a `..` was resolved, a signal came, or somebody has a lease on the
+/// file and is being told to give it up.
 fn is_raced(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(libc::EAGAIN | libc::EINTR))
 }
@@ -190,8 +192,13 @@ fn is_raced(error: &io::Error) -> bool {
 fn failure(worker: &Worker, path: &RelPath, error: &io::Error) -> Failure {
     let name = path.as_bytes().escape_ascii();
     worker.complain(&format!("cannot open {name}: {error}"));
+    kind_of(error)
+}
+
+/// Tells what may pass from what will not.
+pub(super) fn kind_of(error: &io::Error) -> Failure {
     match error.raw_os_error() {
-        Some(libc::EMFILE | libc::ENFILE | libc::ENOMEM) => Failure::Overloaded,
+        Some(libc::EMFILE | libc::ENFILE | libc::ENOMEM | libc::EAGAIN) => Failure::Overloaded,
         _ => Failure::Broken,
     }
 }

@@ -73,7 +73,8 @@ pub(super) enum Content {
 /// Why something that is there cannot be sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Failure {
-    /// Not now: memory or descriptors are short, or an archive was changed and is not read anew.
+    /// Not now: memory or descriptors are short, somebody has a lease on the file, or an archive was
+    /// changed and is not read anew.
     Overloaded,
     /// It cannot be read.
     Broken,

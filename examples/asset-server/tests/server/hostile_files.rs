@@ -1,8 +1,10 @@
 //! Ranges and archives that ask for much, and files that change while they are sent.
 
 use std::fs;
+use std::io::{BufRead as _, BufReader};
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -23,23 +25,12 @@ fn get_range(client: &mut Client, path: &str, ranges: &str) -> Answer {
     client.answer()
 }
 
-#[test]
-fn many_ranges_give_no_more_than_the_file() {
-    let folder = tempfile::tempdir().unwrap();
-    let len = 1_000_000;
-    fs::write(folder.path().join("file"), noise(len)).unwrap();
-    let files = [
-        ("stored".to_owned(), noise(len)),
-        ("deflated".to_owned(), noise(len)),
-    ];
-    let zip = archives::pack(folder.path(), "z.pk3", &files);
-    let content = [("packed".to_owned(), noise(len))];
-    let pack = packs::pack(folder.path(), "p.clpk", Compression::Lz4, &content);
-    let site = Site::start("", &[folder.path(), &zip, &pack]);
+/// Fields that ask for much, each with a name.
+fn range_bombs() -> Vec<(&'static str, String)> {
     let list = |count: usize, range: &dyn Fn(usize) -> String| {
         (0..count).map(range).collect::<Vec<_>>().join(",")
     };
-    let bombs = [
+    vec![
         ("a thousand", list(1000, &|n| format!("{n}-{n}"))),
         ("a thousand wholes", list(1000, &|_| "0-".to_owned())),
         (
@@ -76,7 +67,23 @@ fn many_ranges_give_no_more_than_the_file() {
         ),
         ("reversed", "9-1,8-2".to_owned()),
         ("suffixes", list(16, &|n| format!("-{n}"))),
+    ]
+}
+
+#[test]
+fn many_ranges_give_no_more_than_the_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let len = 1_000_000;
+    fs::write(folder.path().join("file"), noise(len)).unwrap();
+    let files = [
+        ("stored".to_owned(), noise(len)),
+        ("deflated".to_owned(), noise(len)),
     ];
+    let zip = archives::pack(folder.path(), "z.pk3", &files);
+    let content = [("packed".to_owned(), noise(len))];
+    let pack = packs::pack(folder.path(), "p.clpk", Compression::Lz4, &content);
+    let site = Site::start("", &[folder.path(), &zip, &pack]);
+    let bombs = range_bombs();
     for path in ["/a/file", "/a/stored", "/a/deflated", "/a/packed"] {
         let mut client = site.connect();
         for (what, ranges) in &bombs {
@@ -207,62 +214,64 @@ fn replace(path: &Path, content: &[u8]) {
 /// Every answer is of one state, whole, and its tag is that state's.
 #[test]
 fn a_file_that_is_replaced_under_load_is_never_mixed() {
+    const ASKED: u32 = 100;
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("file");
-    // Short ones are read behind the head, long ones sent from the cache.
-    let len = |number: u8| if number % 2 == 0 { 9_000 } else { 700_000 };
-    replace(&path, &state(0, len(0)));
+    replace(&path, &state(0, state_len(0)));
     let site = Site::start("", &[folder.path()]);
-    let is_done = AtomicBool::new(false);
-    let asked = thread::scope(|scope| {
+    let asked = AtomicU32::new(0);
+    thread::scope(|scope| {
         let clients: Vec<_> = (0..4)
             .map(|_| {
                 scope.spawn(|| {
-                    let (mut client, mut count) = (site.connect(), 0);
-                    while !is_done.load(Ordering::Relaxed) {
-                        let whole = client.get("/a/file");
-                        assert_eq!(whole.status, 200);
-                        let number = whole.body[0] - b'a';
-                        assert!(whole.body == state(number, len(number)));
-                        let tag = whole.field("etag").unwrap();
-                        client.send(format!(
-                            "GET /a/file HTTP/1.1\r\nHost: x\r\n\
-                             Range: bytes=10-8000\r\nIf-Range: {tag}\r\n\r\n"
-                        ));
-                        let part = client.answer();
-                        match part.status {
-                            206 => assert!(part.body == state(number, 7991)),
-                            200 => assert_ne!(part.field("etag"), Some(tag)),
-                            status => panic!("{status}"),
-                        }
-                        count += 1;
+                    let mut client = site.connect();
+                    while asked.fetch_add(1, Ordering::Relaxed) < ASKED {
+                        ask_for_one_state(&mut client);
                     }
-                    count
                 })
             })
             .collect();
-        let until = Instant::now() + Duration::from_millis(500);
         let mut number = 0;
-        while Instant::now() < until {
+        while !clients.iter().all(thread::ScopedJoinHandle::is_finished) {
             number = (number + 1) % 26;
-            replace(&path, &state(number, len(number)));
+            replace(&path, &state(number, state_len(number)));
             thread::sleep(Duration::from_millis(1));
         }
-        is_done.store(true, Ordering::Relaxed);
-        clients
-            .into_iter()
-            .map(|client| client.join().unwrap())
-            .sum::<u32>()
     });
-    assert!(asked > 20, "{asked}");
+}
+
+/// Short ones are read behind the head, long ones sent from the cache.
+fn state_len(number: u8) -> usize {
+    if number.is_multiple_of(2) {
+        9_000
+    } else {
+        300_000
+    }
+}
+
+/// Asks for a whole file, then for a part of the same state, which may be over.
+fn ask_for_one_state(client: &mut Client) {
+    let whole = client.get("/a/file");
+    assert_eq!(whole.status, 200);
+    let number = whole.body[0] - b'a';
+    assert!(whole.body == state(number, state_len(number)));
+    let tag = whole.field("etag").unwrap();
+    client.send(format!(
+        "GET /a/file HTTP/1.1\r\nHost: x\r\nRange: bytes=10-8000\r\nIf-Range: {tag}\r\n\r\n"
+    ));
+    let part = client.answer();
+    match part.status {
+        206 => assert!(part.body == state(number, 7991)),
+        200 => assert_ne!(part.field("etag"), Some(tag)),
+        status => panic!("{status}"),
+    }
 }
 
 /// An archive moved over the one that is served: what is open goes on being served, whole.
 #[test]
 fn a_pack_that_is_replaced_is_served_as_it_was() {
     let folder = tempfile::tempdir().unwrap();
-    let files =
-        |number| ["plain", "packed"].map(|name| (name.to_owned(), state(number, 3_000_000)));
+    let files = |number| ["plain", "packed"].map(|name| (name.to_owned(), state(number, 800_000)));
     let zip = archives::pack(folder.path(), "z.pk3", &files(0));
     let kinds = [Compression::None, Compression::Zstd(1)];
     let [plain, packed] =
@@ -287,7 +296,7 @@ fn a_pack_that_is_replaced_is_served_as_it_was() {
             for name in ["/a/plain", "/a/packed"] {
                 let answer = site.get(name);
                 assert_eq!(answer.status, 200, "{}", path.display());
-                assert!(answer.body == state(0, 3_000_000), "{}", path.display());
+                assert!(answer.body == state(0, 800_000), "{}", path.display());
                 assert_eq!(
                     answer.field("etag").is_some(),
                     first.field("etag").is_some()
@@ -297,7 +306,7 @@ fn a_pack_that_is_replaced_is_served_as_it_was() {
         drop(site);
         // And the next start has the new one.
         let site = Site::start("", &[path]);
-        assert!(site.get("/a/packed").body == state(1, 3_000_000));
+        assert!(site.get("/a/packed").body == state(1, 800_000));
     }
 }
 
@@ -359,4 +368,43 @@ fn a_file_that_shrinks_before_it_is_read_gives_no_wrong_answer() {
             .into_iter()
             .for_each(|client| client.join().unwrap());
     });
+}
+
+/// Has a lease on a file until it is killed, as a file server does whose client writes to it.
+const LEASE: &str = "
+import fcntl, os, signal, sys
+signal.signal(signal.SIGIO, signal.SIG_IGN)
+held = os.open(sys.argv[1], os.O_RDWR)
+fcntl.fcntl(held, fcntl.F_SETLEASE, fcntl.F_WRLCK)
+print('held', flush=True)
+signal.pause()
+";
+
+#[test]
+fn a_file_that_somebody_has_a_lease_on_is_not_missing() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("file");
+    fs::write(&path, "text").unwrap();
+    let site = Site::start("", &[folder.path()]);
+    let mut command = Command::new("python3");
+    let command = command.args(["-c", LEASE]).arg(&path);
+    let Ok(mut holder) = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn() else {
+        println!("SKIP: no python3");
+        return;
+    };
+    let mut said = String::new();
+    let mut stdout = BufReader::new(holder.stdout.take().unwrap());
+    stdout.read_line(&mut said).unwrap();
+    if said.trim() == "held" {
+        let answer = site.get("/a/file");
+        assert_eq!(
+            (answer.status, answer.field("retry-after")),
+            (503, Some("1"))
+        );
+    } else {
+        println!("SKIP: no leases here");
+    }
+    holder.kill().unwrap();
+    holder.wait().unwrap();
+    assert_eq!(site.get("/a/file").body, b"text");
 }

@@ -21,13 +21,17 @@ use std::time::Duration;
 
 use super::rng::Rng;
 use crate::config::SimConfig;
+use crate::op::kinds::vectored::SEGMENTS_MAX;
+use crate::op::request::RW_LEN_MAX;
 use crate::op::{ReadMode, Request};
 
 /// Most bytes that are written before an operation completes, and that are read again.
 const TOUCH_MAX: usize = 64 * 1024;
 /// What operations fail with.
-const ERRORS: [i32; 5] = [
+const ERRORS: [i32; 7] = [
     libc::EIO,
+    libc::EAGAIN,
+    libc::ENOSPC,
     libc::ENOMEM,
     libc::EINTR,
     libc::ECONNRESET,
@@ -45,6 +49,8 @@ pub(super) struct Memory {
     outputs: Vec<Range>,
     /// Offset of the first output byte in its file.
     offset: u64,
+    /// How many bytes are to be moved, where the result counts them.
+    counted: Option<usize>,
     /// How many bytes of the outputs have been written.
     written: usize,
 }
@@ -81,8 +87,10 @@ impl Memory {
             checksum: 0,
             outputs,
             offset,
+            counted: None,
             written: 0,
         };
+        memory.counted = memory.count(request);
         memory.checksum = memory.sum();
         memory
     }
@@ -97,6 +105,26 @@ impl Memory {
         let most = self.output_len().min(TOUCH_MAX);
         self.check(seed);
         self.write(rng.index(most + 1));
+    }
+
+    /// Returns how many bytes the operation is asked to move, where its result counts them.
+    pub(super) fn counted(&self) -> Option<usize> {
+        self.counted
+    }
+
+    fn count(&self, request: &Request) -> Option<usize> {
+        match request {
+            Request::Read { .. } | Request::Readv { .. } | Request::Recv { .. } => {
+                Some(self.output_len())
+            }
+            Request::Write { .. } | Request::Send { .. } => Some(self.input_len()),
+            // The first of the inputs describe the others.
+            Request::Writev { .. } => Some(self.input_len() - self.inputs[0].len),
+            Request::SendMsg { .. } => {
+                Some(self.input_len() - self.inputs[0].len - self.inputs[1].len)
+            }
+            _ => None,
+        }
     }
 
     fn output_len(&self) -> usize {
@@ -119,7 +147,12 @@ impl Memory {
         );
     }
 
-    fn check(&self, seed: u64) {
+    /// Looks whether the memory is as the operation was given it.
+    ///
+    /// # Panics
+    ///
+    /// Panics when somebody else has changed it.
+    pub(super) fn check(&self, seed: u64) {
         self.check_inputs(seed);
         let mut offset = self.offset;
         for ptr in self
@@ -185,22 +218,15 @@ pub(super) fn finish(
     if nowait && rng.percent(config.nowait_percent) {
         return -libc::EAGAIN;
     }
-    let mut count = |len: usize| {
+    if let Some(len) = memory.counted {
         let short = len > 1 && rng.percent(config.short_percent);
-        if short { 1 + rng.index(len - 1) } else { len }
-    };
-    match *request {
-        Request::Read { .. } | Request::Readv { .. } | Request::Recv { .. } => {
-            let count = count(memory.output_len());
+        let count = if short { 1 + rng.index(len - 1) } else { len };
+        if !memory.outputs.is_empty() {
             memory.write(count);
-            result(count)
         }
-        Request::Write { len, .. } | Request::Send { len, .. } => result(count(len as usize)),
-        Request::Writev { .. } => result(count(memory.input_len() - memory.inputs[0].len)),
-        Request::SendMsg { .. } => {
-            let described = memory.inputs[0].len + memory.inputs[1].len;
-            result(count(memory.input_len() - described))
-        }
+        return result(count);
+    }
+    match *request {
         Request::Statx { out, .. } => {
             let stat = metadata();
             // SAFETY: the operation is in flight, so its output is valid for a write.
@@ -216,6 +242,45 @@ pub(super) fn finish(
         | Request::Fadvise { .. }
         | Request::Connect { .. }
         | Request::Shutdown { .. } => 0,
+        Request::Read { .. }
+        | Request::Readv { .. }
+        | Request::Recv { .. }
+        | Request::Write { .. }
+        | Request::Writev { .. }
+        | Request::Send { .. }
+        | Request::SendMsg { .. } => unreachable!("their results are counts"),
+    }
+}
+
+/// Says whether the kernel may keep the operation for ever: one that works on memory, and whose
+/// end nobody's credit is needed for.
+pub(super) fn may_be_held(request: &Request) -> bool {
+    matches!(
+        request,
+        Request::Read { .. } | Request::Write { .. } | Request::Readv { .. }
+    )
+}
+
+/// Names a kind of request.
+pub(super) fn name(request: &Request) -> &'static str {
+    match request {
+        Request::Read { .. } => "read",
+        Request::Write { .. } => "write",
+        Request::Readv { .. } => "readv",
+        Request::Writev { .. } => "writev",
+        Request::Fsync { .. } => "fsync",
+        Request::Fadvise { .. } => "fadvise",
+        Request::Open { .. } => "open",
+        Request::Statx { .. } => "statx",
+        Request::Close { .. } => "close",
+        Request::Accept { .. } => "accept",
+        Request::Connect { .. } => "connect",
+        Request::Recv { .. } => "recv",
+        Request::RecvMulti { .. } => "recv_multi",
+        Request::Send { .. } => "send",
+        Request::SendMsg { .. } => "sendmsg",
+        Request::Shutdown { .. } => "shutdown",
+        Request::Poll { .. } => "poll",
     }
 }
 
@@ -293,6 +358,7 @@ fn ranges(request: &Request) -> (Vec<Range>, Vec<Range>, u64) {
         Request::SendMsg { msg, .. } => {
             // SAFETY: the operation is in flight, so its message header is valid.
             let header = unsafe { msg.read() };
+            assert_count(header.msg_iovlen);
             let table = Range::new(header.msg_iov, header.msg_iovlen * size_of::<libc::iovec>());
             let mut inputs = vec![Range::one(msg), table];
             inputs.extend(segments(header.msg_iov, header.msg_iovlen));
@@ -315,10 +381,24 @@ fn array_len(count: u32) -> usize {
     count as usize * size_of::<libc::iovec>()
 }
 
+/// Memory that was freed, or is another's by now, seldom describes a table.
+fn assert_count(count: usize) {
+    assert!(
+        count <= SEGMENTS_MAX,
+        "the memory of an operation is not its own: a table of {count} segments"
+    );
+}
+
 fn segments(iovecs: *const libc::iovec, count: usize) -> Vec<Range> {
+    assert_count(count);
     let entry = |at| {
         // SAFETY: the operation is in flight, so its table of `count` segments is valid.
         let iovec = unsafe { iovecs.wrapping_add(at).read() };
+        assert!(
+            iovec.iov_len <= RW_LEN_MAX,
+            "the memory of an operation is not its own: a segment of {} bytes",
+            iovec.iov_len
+        );
         Range {
             ptr: iovec.iov_base.cast(),
             len: iovec.iov_len,

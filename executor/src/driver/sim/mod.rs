@@ -6,41 +6,51 @@
 //! lose (`ENOENT`, `EALREADY`), the kick's multishot poll now and then has to be armed again. A
 //! completion that does not fit the queue waits outside of it and is told by `overflowed`.
 //!
+//! On a simulated machine ([`Simulation`](crate::sim::Simulation)) time is virtual: a step takes
+//! some microseconds, a wait that nothing ends lasts until its timeout at once, and what happens
+//! is in the machine's log. An operation may be held there for good: the kernel does not let go of
+//! it when it is cancelled, nor when the ring is closed.
+//!
 //! Descriptors are real (`/dev/null`), so that leaked ones can be counted; a file's bytes are
 //! [`SimConfig::byte_at`], and peers send the same from 0 on.
 
 use std::collections::VecDeque;
 use std::io;
 use std::os::fd::RawFd;
-use std::time::{Duration, Instant};
+use std::rc::Rc;
+use std::time::Duration;
 
 use super::backend::next_identity;
-use super::dispatch::{CANCEL, KICK};
+use super::dispatch::CANCEL;
 use super::threads::{Direct, Tried};
+use crate::clock;
 use crate::config::{Config, SimConfig};
 use crate::op::Request;
 use crate::op::slab::OpKey;
 use crate::ring::{Cqe, Pending, Wait};
+use crate::sim::{self, Event, Machine};
 
 mod kernel;
 mod rng;
 mod system;
+mod waiting;
 
 use kernel::Memory;
 use rng::Rng;
 
 /// `IORING_CQE_F_MORE`.
 const MORE: u32 = 1 << 1;
-/// How often operations are tried that wait for a peer of their own.
-const LOOK: Duration = Duration::from_millis(1);
-/// Longest timed wait that may pass without progress although operations are due.
-const DAWDLE_MAX: Duration = Duration::from_millis(5);
+const LATE: i32 = -libc::EALREADY;
+const CANCELLED: i32 = -libc::ECANCELED;
 /// Of a hundred, how often: an operation touches its memory in a step, a cancel wins, a
-/// multishot operation ends by itself, a short wait passes without progress.
+/// multishot operation ends by itself.
 const TOUCH_PERCENT: u8 = 40;
 const CANCEL_WINS_PERCENT: u8 = 70;
 const MULTISHOT_ENDS_PERCENT: u8 = 10;
-const DAWDLE_PERCENT: u8 = 25;
+/// Longest time that one step takes on a simulated machine.
+const STEP_MAX_NS: u64 = 20_000;
+/// A queue that is shorter than this has no credit to spare for an operation that never ends.
+const HELD_CQ_MIN: usize = 8;
 
 /// A ring whose other side is simulated.
 #[derive(Debug)]
@@ -59,14 +69,21 @@ pub(crate) struct Sim {
     /// Completions that did not fit.
     overflow: VecDeque<Cqe>,
     kick: Option<RawFd>,
+    /// The kick was armed before.
+    kick_seen: bool,
     step: u64,
     /// Operations submitted so far: each is decided about by its number.
     serial: u64,
+    /// One operation of this ring is held for good.
+    holds: bool,
+    /// The simulated machine that the ring is a part of, and its number there.
+    machine: Option<(Rc<Machine>, u32)>,
 }
 
 #[derive(Debug)]
 enum Submission {
-    Op(OpKey, Request),
+    /// What is pushed is the kernel's from then on: it may look at the memory at once.
+    Op(OpKey, Request, Memory),
     Cancel(OpKey),
     Kick(RawFd),
 }
@@ -88,6 +105,8 @@ struct Running {
     waits: bool,
     /// A cancel came before it was tried, and lost: it may not wait.
     doomed: bool,
+    /// The kernel never lets go of it.
+    held: bool,
 }
 
 impl Running {
@@ -115,8 +134,14 @@ impl Sim {
             ready_max: limits.cq_entries.next_power_of_two() as usize,
             overflow: VecDeque::new(),
             kick: None,
+            kick_seen: false,
             step: 0,
             serial: 0,
+            holds: false,
+            machine: sim::machine().map(|machine| {
+                let number = machine.ring();
+                (machine, number)
+            }),
         }
     }
 
@@ -133,7 +158,11 @@ impl Sim {
     }
 
     pub(super) fn push(&mut self, key: OpKey, request: &Request) -> bool {
-        self.queue(Submission::Op(key, *request))
+        if self.is_full() {
+            self.count(|counters| counters.queue_full += 1);
+            return false;
+        }
+        self.queue(Submission::Op(key, *request, Memory::of(request)))
     }
 
     pub(super) fn cancel(&mut self, key: OpKey) -> bool {
@@ -180,6 +209,8 @@ impl Sim {
     pub(super) fn enter(&mut self, wait: Wait) -> io::Result<()> {
         if self.rng.percent(self.config.error_percent) {
             let errno = [libc::EAGAIN, libc::EBUSY][self.rng.index(2)];
+            self.log(|ring| Event::EnterRefused { ring, errno });
+            self.count(|counters| counters.enters_refused += 1);
             return Err(io::Error::from_raw_os_error(errno));
         }
         while let Some(submission) = self.queued.pop_front() {
@@ -206,13 +237,16 @@ impl Sim {
         let room = !self.is_full();
         if room {
             self.queued.push_back(submission);
+        } else {
+            self.count(|counters| counters.queue_full += 1);
         }
         room
     }
 
     fn submit(&mut self, submission: Submission) {
         match submission {
-            Submission::Op(key, request) => {
+            Submission::Op(key, request, memory) => {
+                memory.check(self.config.seed);
                 assert!(
                     self.find(key).is_none(),
                     "{self}: two operations with one key"
@@ -223,25 +257,49 @@ impl Sim {
                     && waits_for_a_peer(&request)
                     && rng.percent(self.config.stuck_percent);
                 let due = self.step + 1 + rng.below(u64::from(self.config.delay_max) + 1);
+                let due = (!stuck).then_some(due);
                 self.running.push(Running {
                     key,
                     request,
-                    memory: Memory::of(&request),
+                    memory,
                     rng,
-                    due: (!stuck).then_some(due),
+                    due,
                     cancelled: false,
                     real: self.config.system.then(|| system::begin(request)),
                     waits: false,
                     doomed: false,
+                    held: false,
+                });
+                self.count(|counters| counters.submitted += 1);
+                let (key, kind) = (key.user_data(), kernel::name(&request));
+                self.log(|ring| Event::Submitted {
+                    ring,
+                    key,
+                    kind,
+                    due,
                 });
             }
             Submission::Cancel(key) => {
                 let result = self.try_cancel(key);
                 let due = self.step + self.rng.below(4);
                 self.cancelled.push((due, result));
+                self.log(|ring| Event::CancelAsked {
+                    ring,
+                    key: key.user_data(),
+                    result,
+                });
+                self.count(|counters| match result {
+                    0 => counters.cancels_won += 1,
+                    LATE => counters.cancels_late += 1,
+                    _ => counters.cancels_missed += 1,
+                });
             }
             Submission::Kick(eventfd) => {
                 assert!(self.kick.is_none(), "{self}: the kick is armed twice");
+                if self.machine.is_some() && !std::mem::replace(&mut self.kick_seen, true) {
+                    // What an earlier owner of the descriptor was sent is none of this run's.
+                    kernel::take_kick(Some(eventfd), Some(Duration::ZERO));
+                }
                 self.kick = Some(eventfd);
             }
         }
@@ -256,10 +314,19 @@ impl Sim {
     fn try_cancel(&mut self, key: OpKey) -> i32 {
         let (wins, lost) = (self.rng.percent(CANCEL_WINS_PERCENT), self.rng.percent(50));
         let due = self.step + self.rng.below(3);
+        let may_hold = !self.holds && self.ready_max >= HELD_CQ_MIN;
+        let holds = may_hold && self.rng.percent(self.config.hold_percent);
         let Some(op) = self.find(key) else {
             return -libc::ENOENT;
         };
-        if op.cancelled {
+        if op.cancelled || op.held {
+            return -libc::EALREADY;
+        }
+        if holds && kernel::may_be_held(&op.request) {
+            op.held = true;
+            op.due = None;
+            self.holds = true;
+            self.count(|counters| counters.held += 1);
             return -libc::EALREADY;
         }
         // Where peers are real, none is faster than a cancel of what waits for one.
@@ -282,6 +349,9 @@ impl Sim {
     /// Lets one step pass.
     fn pass(&mut self) {
         self.step += 1;
+        if self.machine.is_some() {
+            clock::pause(Duration::from_nanos(self.rng.below(STEP_MAX_NS)));
+        }
         while self.ready.len() < self.ready_max
             && let Some(cqe) = self.overflow.pop_front()
         {
@@ -349,6 +419,11 @@ impl Sim {
         } else {
             kernel::finish(&op.request, &mut op.memory, &mut op.rng, &config)
         };
+        let yields_descriptor = matches!(op.request, Request::Open { .. } | Request::Accept { .. });
+        let short = op
+            .memory
+            .counted()
+            .is_some_and(|asked| usize::try_from(result).is_ok_and(|result| result < asked));
         let goes_on = is_multishot(&op.request)
             && result >= 0
             && !full
@@ -359,6 +434,23 @@ impl Sim {
         } else {
             self.running.swap_remove(at);
         }
+        self.log(|ring| Event::Completed {
+            ring,
+            key: user_data,
+            // The number of a descriptor is nobody's decision.
+            result: if yields_descriptor {
+                result.min(0)
+            } else {
+                result
+            },
+            more: goes_on,
+        });
+        self.count(|counters| match result {
+            CANCELLED => counters.cancelled += 1,
+            ..0 => counters.failed += 1,
+            _ if short => counters.short += 1,
+            _ => counters.completed += 1,
+        });
         Some(Cqe {
             user_data,
             result,
@@ -371,54 +463,22 @@ impl Sim {
             self.ready.push_back(cqe);
         } else {
             self.overflow.push_back(cqe);
+            self.count(|counters| counters.overflowed += 1);
         }
     }
+}
 
-    /// Lets time pass until there is a completion; in the kick's poll when nothing else can
-    /// come, or when the seed says that everything is slow.
-    fn wait(&mut self, timeout: Option<Duration>) {
-        let deadline = timeout.map(|timeout| Instant::now() + timeout);
-        let dawdle = timeout.is_some_and(|timeout| timeout <= DAWDLE_MAX)
-            && self.rng.percent(DAWDLE_PERCENT);
-        while self.ready.is_empty() {
-            let comes = !self.cancelled.is_empty()
-                || !self.overflow.is_empty()
-                || self.running.iter().any(|op| op.due.is_some());
-            if comes && !dawdle {
-                self.pass();
-                continue;
-            }
-            let looks = self.running.iter().any(|op| op.waits);
-            assert!(
-                self.kick.is_some() || timeout.is_some() || looks,
-                "{self}: a wait that nothing can end: {} operations in flight",
-                self.running.len()
-            );
-            let left = deadline.map(|at| at.saturating_duration_since(Instant::now()));
-            if looks {
-                self.poll_kick(Some(left.map_or(LOOK, |left| left.min(LOOK))));
-                self.pass();
-            } else {
-                self.poll_kick(left);
-            }
-            if deadline.is_some_and(|at| at <= Instant::now()) {
-                return;
-            }
-        }
-    }
-
-    /// Waits for the kick's eventfd and posts its completion.
-    fn poll_kick(&mut self, timeout: Option<Duration>) {
-        if kernel::take_kick(self.kick, timeout) {
-            let ends = self.rng.percent(MULTISHOT_ENDS_PERCENT);
-            if ends {
-                self.kick = None;
-            }
-            self.post(Cqe {
-                user_data: KICK,
-                result: 1,
-                flags: if ends { 0 } else { MORE },
-            });
+impl Drop for Sim {
+    /// Closing a ring stops none of its operations.
+    fn drop(&mut self) {
+        let in_flight = self.running.len();
+        self.log(|ring| Event::Closed { ring, in_flight });
+        let Some((machine, _)) = &self.machine else {
+            return;
+        };
+        let seed = self.config.seed;
+        for mut op in self.running.drain(..) {
+            machine.add_late(Box::new(move || op.memory.touch(seed, &mut op.rng)));
         }
     }
 }

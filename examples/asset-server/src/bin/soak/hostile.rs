@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use socket2::{Domain, SockRef, Socket, Type};
+use socket2::{Domain, Socket, Type};
 
 use crate::assets::{Asset, Assets, BOMB_LEN, SECRET};
 use crate::message::{Answer, Client, request};
@@ -171,7 +171,8 @@ fn exceed(attack: &mut Attack<'_>) -> io::Result<()> {
     let mut client = attack.connect()?;
     client.send(sent.as_bytes())?;
     let answer = client.answer()?;
-    attack.expect("a head of excess", &answer, &[status]);
+    // A machine that is overloaded may take longer for it than there is.
+    attack.expect("a head of excess", &answer, &[status, 408]);
     Ok(())
 }
 
@@ -366,12 +367,17 @@ fn set_off_bombs(attack: &mut Attack<'_>) -> io::Result<()> {
 }
 
 fn churn(attack: &mut Attack<'_>) -> io::Result<()> {
-    for _ in 0..50 {
-        drop(TcpStream::connect(attack.addr)?);
+    for round in 0..50 {
+        let mut client = attack.connect()?;
+        if round == 49 {
+            return client.vanish();
+        }
+        // The server has ended its side too before there is another.
+        client.stream.shutdown(Shutdown::Write)?;
+        if client.answers_to_the_end()? > 0 {
+            attack.wrong("an answer to nothing");
+        }
     }
-    let stream = TcpStream::connect(attack.addr)?;
-    SockRef::from(&stream).set_linger(Some(Duration::ZERO))?;
-    thread::sleep(PACE / 10);
     Ok(())
 }
 

@@ -1,0 +1,115 @@
+//! Messages from one core to another as fast as they go, at most 256 on the way.
+//!
+//! The floor is the standard library's bounded channel between two threads.
+
+use std::sync::mpsc::sync_channel;
+use std::thread;
+
+use core_affinity::CoreId;
+use corelane::Executor;
+use corelane::sync::channel::{Receiver, Sender, bounded};
+
+use crate::crowd::executor_on;
+use crate::environment::{Cores, pin};
+use crate::measure::{Contender, Sample, Timer, interleave};
+use crate::{Failure, Options, Outcome};
+
+const WINDOW: usize = 256;
+const MESSAGES: u64 = 500_000;
+
+pub(crate) fn run(options: &Options, cores: &Cores) -> Outcome {
+    let Some(pair) = cores.pair() else {
+        println!("\nstream: skipped, as this process may use one core only");
+        return Ok(());
+    };
+    let executor = executor_on(&pair)?;
+    let contenders = vec![
+        Contender::new("floor: std's sync_channel", || threads(pair)),
+        Contender::new("corelane, one by one", || {
+            workers(&executor, |inbox| Box::pin(one_by_one(inbox)))
+        }),
+        Contender::new("corelane, by batches", || {
+            workers(&executor, |inbox| Box::pin(by_batches(inbox)))
+        }),
+    ];
+    interleave(
+        options,
+        "stream: a window of 256",
+        "message",
+        options.rounds,
+        contenders,
+        &[],
+    )
+    .map(drop)
+}
+
+type Receiving = std::pin::Pin<Box<dyn Future<Output = u64>>>;
+
+fn workers(
+    executor: &Executor,
+    receive: fn(Receiver<u64>) -> Receiving,
+) -> Result<Sample, Failure> {
+    let (outbox, inbox) = bounded(WINDOW);
+    let timer = Timer::start();
+    let receiver = executor.spawn_on(1, move || receive(inbox))?;
+    let sender = executor.spawn_on(0, move || send(outbox))?;
+    executor.block_on(sender)?;
+    let sum = executor.block_on(receiver)?;
+    let sample = timer.stop(MESSAGES);
+    check(sum)?;
+    Ok(sample)
+}
+
+async fn send(outbox: Sender<u64>) {
+    for value in 0..MESSAGES {
+        outbox.send(value).await.expect("the other side receives");
+    }
+}
+
+async fn one_by_one(mut inbox: Receiver<u64>) -> u64 {
+    let mut sum = 0;
+    while let Some(value) = inbox.recv().await {
+        sum += value;
+    }
+    sum
+}
+
+async fn by_batches(mut inbox: Receiver<u64>) -> u64 {
+    let mut sum = 0;
+    let mut batch = Vec::with_capacity(WINDOW);
+    while inbox.recv_batch(&mut batch, WINDOW).await > 0 {
+        sum += batch.drain(..).sum::<u64>();
+    }
+    sum
+}
+
+fn threads([one, two]: [CoreId; 2]) -> Result<Sample, Failure> {
+    let (outbox, inbox) = sync_channel(WINDOW);
+    let timer = Timer::start();
+    let sum = thread::scope(|scope| {
+        let receiver = scope.spawn(move || {
+            pin(two)?;
+            Ok::<u64, Failure>(inbox.iter().sum())
+        });
+        let sender = scope.spawn(move || {
+            pin(one)?;
+            for value in 0..MESSAGES {
+                outbox.send(value)?;
+            }
+            Ok::<(), Failure>(())
+        });
+        sender.join().map_err(|_| "the sender panicked")??;
+        receiver.join().map_err(|_| "the receiver panicked")?
+    })?;
+    let sample = timer.stop(MESSAGES);
+    check(sum)?;
+    Ok(sample)
+}
+
+fn check(sum: u64) -> Outcome {
+    let expected = (0..MESSAGES).sum::<u64>();
+    if sum == expected {
+        return Ok(());
+    }
+    Err(format!("the messages sum up to {sum} instead of {expected}").into())
+}
