@@ -147,8 +147,8 @@ fn a_worker_waits_without_what_is_missing() {
     }
     let worker = Worker::new(Config::new()).unwrap();
     let before = worker.stats().parks;
-    worker.block_on(time::sleep(Duration::from_millis(20)));
-    worker.park(Some(std::time::Instant::now() + Duration::from_millis(5)));
+    // Long enough for an emulated processor to come to the wait.
+    worker.block_on(time::sleep(Duration::from_secs(1)));
     assert!(worker.stats().parks > before);
 }
 
