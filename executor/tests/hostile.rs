@@ -27,7 +27,7 @@ use support::{file_of, run_on, settle, wait_until, watched};
 /// Runs `test` on each backend that there is.
 fn on_each(test: impl Fn(Config)) {
     for backend in [BackendChoice::Uring, BackendChoice::Threads] {
-        let config = Config::new().backend(backend.clone());
+        let config = Config::new().backend(backend);
         match Worker::new(config.clone()) {
             Ok(_) => test(config),
             Err(error) => println!("SKIP: {backend:?}: {error}"),
@@ -91,8 +91,11 @@ mod trap {
     }
 }
 
+/// An operation that is to go while another is dropped.
+type Victim = Rc<RefCell<Option<Pin<Box<dyn Future<Output = ()>>>>>>;
+
 /// Uses everything that a worker offers, then panics.
-fn riot(stream: &Rc<UnixStream>, victim: &Rc<RefCell<Option<Pin<Box<dyn Future<Output = ()>>>>>>) {
+fn riot(stream: &Rc<UnixStream>, victim: &Victim) {
     // Another operation in flight of the same worker goes, and one of the same socket begins.
     drop(victim.borrow_mut().take());
     let mut recv = Box::pin({
@@ -102,7 +105,7 @@ fn riot(stream: &Rc<UnixStream>, victim: &Rc<RefCell<Option<Pin<Box<dyn Future<O
     let _ = poll_once(recv.as_mut());
     let handle = spawn_local(async { corelane::yield_now().await });
     handle.abort();
-    spawn_local(async move { recv.await });
+    spawn_local(recv);
     let mut file = pin!(File::open("/dev/null"));
     let _ = poll_once(file.as_mut());
     let other = Worker::new(Config::new()).unwrap();
@@ -120,7 +123,7 @@ fn a_buffer_whose_drop_uses_the_worker_is_dropped_where_that_is_harmless() {
             let task = {
                 let _entered = worker.enter();
                 let stream = Rc::new(UnixStream::from_std(ours).unwrap());
-                let victim: Rc<RefCell<Option<Pin<Box<dyn Future<Output = ()>>>>>> = Rc::default();
+                let victim: Victim = Rc::default();
                 for _ in 0..3 {
                     let (sprung, stream, victim) =
                         (Rc::clone(&ran), Rc::clone(&stream), Rc::clone(&victim));
