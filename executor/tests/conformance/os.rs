@@ -7,6 +7,7 @@
 #![allow(unsafe_code, reason = "system calls that std has no name for")]
 
 use std::ffi::CString;
+use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
@@ -17,6 +18,18 @@ pub(crate) fn mkfifo(path: &Path) {
     let path = CString::new(path.as_os_str().as_bytes()).unwrap();
     // SAFETY: the path is a live C string.
     assert_eq!(unsafe { libc::mkfifo(path.as_ptr(), 0o600) }, 0);
+}
+
+/// Says whether one of the poll(2) events is there, or an error or a hang-up.
+pub(crate) fn is_ready(fd: impl AsFd, events: i16) -> bool {
+    let mut poll = libc::pollfd {
+        fd: fd.as_fd().as_raw_fd(),
+        events,
+        revents: 0,
+    };
+    // SAFETY: `poll` is one valid pollfd for the duration of the call.
+    let ready = unsafe { libc::poll(&raw mut poll, 1, 0) };
+    ready == 1
 }
 
 /// Becomes nobody, where this is root.

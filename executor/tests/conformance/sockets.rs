@@ -99,6 +99,8 @@ pub(crate) fn a_full_tcp_backlog_is_cancelled(backend: &Backend) {
         listener.listen(0).unwrap();
         let addr = listener.local_addr().unwrap().as_socket().unwrap();
         let first = TcpStream::connect(addr).await.unwrap();
+        let arrived = || crate::os::is_ready(&listener, libc::POLLIN);
+        yield_until("the first has its place", arrived).await;
         // The handshake of the second has no room, and is not answered.
         let waiting = spawn_local(async move { TcpStream::connect(addr).await });
         let cancelled = time::timeout(Duration::from_millis(30), TcpStream::connect(addr)).await;

@@ -11,6 +11,7 @@ use socket2::Socket;
 
 use crate::files::taken;
 use crate::harness::{Backend, assert_errno};
+use crate::os;
 use crate::support::{content, file_of, tcp_half, yield_until};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,6 +79,11 @@ impl Stream {
         result
     }
 
+    /// Says whether the connection has failed, which nobody has been told yet.
+    fn is_over(&self) -> bool {
+        either!(self, stream => os::is_ready(stream, 0))
+    }
+
     async fn shutdown(&self, how: Shutdown) -> io::Result<()> {
         either!(self, stream => stream.shutdown(how).await)
     }
@@ -143,6 +149,7 @@ pub(crate) fn a_reset_connection(backend: &Backend) {
         let (stream, peer) = pair(Family::Tcp).await;
         peer.set_linger(Some(Duration::ZERO)).unwrap();
         drop(peer);
+        yield_until("the reset has come", || stream.is_over()).await;
         assert_errno("send", stream.send(b"x").await, libc::ECONNRESET);
         assert_errno("send again", stream.send(b"x").await, libc::EPIPE);
         assert_eq!(stream.recv(100).await.unwrap(), b"");
