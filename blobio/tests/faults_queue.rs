@@ -86,13 +86,14 @@ fn a_class_on_a_dead_file_system_stops_no_other() {
                 let real = file_of(&bytes);
                 let real = queue.register(Reader::open(real.path()).await.unwrap());
                 let slow = register(&queue, files, &format!("slow=2,id={id}")).await;
-                for at in 0..40_u64 {
-                    let class = [Class::Normal, Class::High, Class::Realtime][at as usize % 3];
-                    let read = queue.read(Request::vec(&real, at * 10_000, 9000).class(class));
+                for at in 0..40_usize {
+                    let class = [Class::Normal, Class::High, Class::Realtime][at % 3];
+                    let read =
+                        queue.read(Request::vec(&real, at as u64 * 10_000, 9000).class(class));
                     let done = time::timeout(HUNG, read)
                         .await
                         .expect("a healthy class waits");
-                    let from = at as usize * 10_000;
+                    let from = at * 10_000;
                     assert_eq!(done.into_vec().unwrap(), bytes[from..from + 9000]);
                 }
                 let read = queue.read(Request::vec(&slow, 4096, 4096).class(Class::High));
