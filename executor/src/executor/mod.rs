@@ -2,7 +2,6 @@
 
 use std::future::Future;
 use std::io;
-use std::panic::Location;
 use std::sync::{Arc, mpsc};
 use std::task::{Context, Poll, Waker};
 use std::thread;
@@ -349,7 +348,7 @@ impl Executor {
         F: Future + 'static,
         F::Output: Send + 'static,
     {
-        let here = Location::caller();
+        let here = std::panic::Location::caller();
         let spawn = |(index, worker): (usize, &WorkerThread)| {
             let closure = closure.clone();
             let spawned = worker.spawner.spawn_at(here, move || closure(index));
