@@ -27,7 +27,7 @@ const HUNG: Duration = Duration::from_secs(30);
 /// Runs `script` for some seeds on each backend that there is.
 fn on_each(script: impl Fn(Config, u64)) {
     for backend in [BackendChoice::Uring, BackendChoice::Threads] {
-        let config = Config::new().backend(backend.clone());
+        let config = Config::new().backend(backend);
         if let Err(error) = Worker::new(config.clone()) {
             println!("SKIP: {backend:?}: {error}");
             continue;
@@ -194,6 +194,7 @@ fn a_provided_buffer_is_its_holders_until_it_is_given_back() {
 
 type Reading = Pin<Box<dyn Future<Output = BufResult<usize, PoolBuf>>>>;
 
+#[allow(clippy::too_many_lines, reason = "one script")]
 fn pooled(config: Config, seed: u64) {
     const BUFFERS: usize = 4;
     let mut rng = Rng::new(seed);
