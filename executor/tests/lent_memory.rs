@@ -194,9 +194,52 @@ fn a_provided_buffer_is_its_holders_until_it_is_given_back() {
 
 type Reading = Pin<Box<dyn Future<Output = BufResult<usize, PoolBuf>>>>;
 
-#[allow(clippy::too_many_lines, reason = "one script")]
+const BUFFERS: usize = 4;
+
+/// What a script has taken of the pool.
+#[derive(Default)]
+struct Taken {
+    held: Vec<Held<PoolBuf>>,
+    reading: Vec<Reading>,
+    forgotten: usize,
+}
+
+impl Taken {
+    fn begin(&mut self, file: &File, buf: PoolBuf) {
+        let file = file.clone();
+        self.reading
+            .push(Box::pin(async move { file.read_at(buf, 0).await }));
+        self.poll();
+    }
+
+    /// Polls the reads, and holds what has come.
+    fn poll(&mut self) {
+        let held = &mut self.held;
+        self.reading
+            .retain_mut(|read| match read.as_mut().poll(&mut cx()) {
+                Poll::Pending => true,
+                Poll::Ready((result, buf)) => {
+                    assert_eq!(result.unwrap(), buf.len());
+                    held.push(Held::new(buf));
+                    false
+                }
+            });
+    }
+
+    fn check(&self) {
+        self.held.iter().for_each(Held::check);
+        assert!(self.held.len() + self.reading.len() + self.forgotten <= BUFFERS);
+    }
+}
+
+fn pipe(worker: &Worker) -> (File, std::io::PipeWriter) {
+    let (reader, writer) = std::io::pipe().unwrap();
+    let reader = std::fs::File::from(OwnedFd::from(reader));
+    let _entered = worker.enter();
+    (File::from_std(reader), writer)
+}
+
 fn pooled(config: Config, seed: u64) {
-    const BUFFERS: usize = 4;
     let mut rng = Rng::new(seed);
     let worker = Worker::new(config.pool(PoolConfig::new(BUFFERS, 4096))).unwrap();
     let pool = {
@@ -204,51 +247,38 @@ fn pooled(config: Config, seed: u64) {
         corelane::pool().unwrap()
     };
     let zero = worker.block_on(File::open("/dev/zero")).unwrap();
-    let pipes: Vec<_> = (0..2)
-        .map(|_| {
-            let (reader, writer) = std::io::pipe().unwrap();
-            let reader = std::fs::File::from(OwnedFd::from(reader));
-            let _entered = worker.enter();
-            (File::from_std(reader), writer)
-        })
-        .collect();
-    let mut held: Vec<Held<PoolBuf>> = Vec::new();
-    let mut reading: Vec<Reading> = Vec::new();
-    let mut forgotten = 0;
+    let pipes = [pipe(&worker), pipe(&worker)];
+    let mut taken = Taken::default();
     for _ in 0..STEPS {
-        let _entered = worker.enter();
         let (file, writer) = &pipes[rng.below(pipes.len())];
+        let Taken {
+            held,
+            reading,
+            forgotten,
+        } = &mut taken;
         match rng.below(12) {
             0..=3 => {
+                let _entered = worker.enter();
                 if let Some(buf) = pool.try_get() {
-                    let file = file.clone();
-                    let mut read: Reading = Box::pin(async move { file.read_at(buf, 0).await });
-                    match read.as_mut().poll(&mut cx()) {
-                        Poll::Ready((result, buf)) => {
-                            assert_eq!(result.unwrap(), buf.len());
-                            held.push(Held::new(buf));
-                        }
-                        Poll::Pending => reading.push(read),
-                    }
+                    taken.begin(file, buf);
                 }
             }
             // Few enough for a pipe that nobody reads.
             4..=5 => (&*writer)
-                .write_all(&[1 + seed.to_le_bytes()[0]; 100])
+                .write_all(&[1 + (seed % 100).to_le_bytes()[0]; 100])
                 .unwrap(),
             6 if !reading.is_empty() => drop(reading.swap_remove(rng.below(reading.len()))),
-            7 if forgotten == 0 && reading.len() > 1 => {
-                forgotten += 1;
+            7 if *forgotten == 0 && reading.len() > 1 => {
                 std::mem::forget(reading.pop());
+                *forgotten += 1;
             }
             8 if !held.is_empty() => {
                 let gone = held.swap_remove(rng.below(held.len()));
                 std::thread::spawn(move || drop(gone)).join().unwrap();
             }
+            // What is free is taken, and filled with something else.
             9 => {
-                // What is free is taken, and filled with something else.
                 if let Some(buf) = pool.try_get() {
-                    drop(_entered);
                     let (result, buf) = worker.block_on(zero.read_at(buf, 0));
                     assert_eq!((result.unwrap(), &*buf), (4096, &[0; 4096][..]));
                     held.push(Held::new(buf));
@@ -256,24 +286,13 @@ fn pooled(config: Config, seed: u64) {
             }
             _ => {
                 worker.turn(TurnBudget::default());
-                let mut at = 0;
-                while at < reading.len() {
-                    match reading[at].as_mut().poll(&mut cx()) {
-                        Poll::Pending => at += 1,
-                        Poll::Ready((result, buf)) => {
-                            assert_eq!(result.unwrap(), buf.len());
-                            drop(reading.swap_remove(at));
-                            held.push(Held::new(buf));
-                        }
-                    }
-                }
+                taken.poll();
             }
         }
-        held.iter().for_each(Held::check);
-        assert!(held.len() + reading.len() + forgotten <= BUFFERS);
+        taken.check();
     }
-    reading.clear();
-    held.clear();
+    let forgotten = taken.forgotten;
+    drop(taken);
     // All that was not forgotten comes home.
     let start = Instant::now();
     let mut home = Vec::new();

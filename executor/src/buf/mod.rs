@@ -18,6 +18,8 @@ mod aligned;
 #[cfg(feature = "bytes")]
 mod bytes;
 mod erased;
+#[cfg(all(test, corelane_loom))]
+mod loom_tests;
 pub(crate) mod pool;
 mod slice;
 

@@ -20,8 +20,13 @@ use std::io;
 use std::ops::{Deref, DerefMut};
 use std::ptr::NonNull;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
+use std::sync::atomic::Ordering;
+#[cfg(not(corelane_loom))]
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize};
 use std::task::{Context, Poll, Waker};
+
+#[cfg(corelane_loom)]
+use loom::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize};
 
 use super::{IoBuf, IoBufMut};
 use crate::config::PoolConfig;
@@ -296,7 +301,7 @@ unsafe impl IoBufMut for PoolBuf {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(corelane_loom)))]
 mod tests {
     use std::rc::Rc;
 

@@ -4,9 +4,9 @@
 //! [`Receiver::recv_batch`] takes all that is there under one lock, so a busy channel costs neither
 //! a wake nor a lock per value on the receiving side.
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
-use super::lock::Lock;
+use super::lock::{Lock, Mutex};
 use super::queue::{
     Queue, Receiving, Sending, add_sender, close, close_and_clear, remove_sender, try_recv,
     try_send,

@@ -1,7 +1,12 @@
 //! One name for exclusive access, so that core-local and cross-core channels share their code.
 
 use std::cell::RefCell;
-use std::sync::{Mutex, PoisonError};
+use std::sync::PoisonError;
+
+#[cfg(corelane_loom)]
+pub(crate) use loom::sync::Mutex;
+#[cfg(not(corelane_loom))]
+pub(crate) use std::sync::Mutex;
 
 /// Exclusive access to a state for the length of a closure.
 ///
@@ -14,6 +19,14 @@ pub(crate) trait Lock<S> {
 impl<S> Lock<S> for RefCell<S> {
     fn with<R>(&self, visit: impl FnOnce(&mut S) -> R) -> R {
         visit(&mut self.borrow_mut())
+    }
+}
+
+/// Of what a model builds and does not run.
+#[cfg(corelane_loom)]
+impl<S> Lock<S> for std::sync::Mutex<S> {
+    fn with<R>(&self, visit: impl FnOnce(&mut S) -> R) -> R {
+        visit(&mut self.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 

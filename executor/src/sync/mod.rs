@@ -14,6 +14,8 @@ pub mod channel;
 mod error;
 pub mod local;
 pub(crate) mod lock;
+#[cfg(all(test, corelane_loom))]
+mod loom_tests;
 mod notify;
 pub mod oneshot;
 pub(crate) mod permits;

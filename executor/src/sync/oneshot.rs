@@ -2,10 +2,10 @@
 
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
-use super::lock::Lock;
+use super::lock::{Lock, Mutex};
 use super::permits::{Look, poll_look};
 use super::{RecvError, TryRecvError};
 

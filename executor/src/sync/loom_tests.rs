@@ -1,0 +1,141 @@
+//! Models of the channels between threads: no value and no wake is lost, and every wait ends.
+
+use std::future::Future;
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, Wake, Waker};
+
+use loom::thread;
+
+use super::{RecvError, channel, oneshot};
+
+/// Explores with at most this many preemptions.
+fn model(preemptions: usize, run: impl Fn() + Send + Sync + 'static) {
+    let mut builder = loom::model::Builder::new();
+    builder.preemption_bound = Some(preemptions);
+    builder.check(run);
+}
+
+/// Waits on a thread that sleeps meanwhile: a wake that is lost is a deadlock, which loom reports.
+fn block_on<F: Future>(future: F) -> F::Output {
+    struct Sleeper(loom::sync::Notify);
+    impl Wake for Sleeper {
+        fn wake(self: Arc<Self>) {
+            self.0.notify();
+        }
+    }
+    let sleeper = Arc::new(Sleeper(loom::sync::Notify::new()));
+    let waker = Waker::from(Arc::clone(&sleeper));
+    let mut future = pin!(future);
+    loop {
+        match future.as_mut().poll(&mut Context::from_waker(&waker)) {
+            Poll::Ready(output) => return output,
+            Poll::Pending => sleeper.0.wait(),
+        }
+    }
+}
+
+#[test]
+fn loom_a_full_channel_gives_every_value_once_and_then_ends() {
+    model(2, || {
+        let (sender, mut receiver) = channel::bounded(1);
+        let sending = thread::spawn(move || {
+            for value in 1..=3 {
+                block_on(sender.send(value)).unwrap();
+            }
+        });
+        let mut received = Vec::new();
+        while let Some(value) = block_on(receiver.recv()) {
+            received.push(value);
+        }
+        assert_eq!(received, [1, 2, 3]);
+        sending.join().unwrap();
+    });
+}
+
+#[test]
+fn loom_senders_that_wait_share_the_places_that_a_batch_frees() {
+    model(2, || {
+        let (sender, mut receiver) = channel::bounded(1);
+        let senders = [sender.clone(), sender];
+        let sending = senders.map(|sender| thread::spawn(move || block_on(sender.send(1))));
+        let mut batch = Vec::new();
+        while block_on(receiver.recv_batch(&mut batch, 4)) > 0 {}
+        assert_eq!(batch, [1, 1]);
+        for sender in sending {
+            assert!(sender.join().unwrap().is_ok());
+        }
+    });
+}
+
+#[test]
+fn loom_a_receiver_that_goes_sends_every_sender_away() {
+    model(3, || {
+        let (sender, receiver) = channel::bounded(1);
+        sender.try_send(Arc::new(())).unwrap();
+        let sending = thread::spawn(move || {
+            let value = Arc::new(());
+            let back = block_on(sender.send(Arc::clone(&value)));
+            assert!(back.is_err(), "there never was a place");
+            drop(back);
+            assert_eq!(Arc::strong_count(&value), 1);
+        });
+        drop(receiver);
+        sending.join().unwrap();
+    });
+}
+
+#[test]
+fn loom_a_send_that_is_given_up_hands_its_place_on() {
+    model(2, || {
+        let (sender, mut receiver) = channel::bounded(1);
+        sender.try_send(1).unwrap();
+        let other = sender.clone();
+        let given_up = thread::spawn(move || {
+            let mut send = Box::pin(sender.send(2));
+            let waker = Waker::noop();
+            let polled = send.as_mut().poll(&mut Context::from_waker(waker));
+            polled.is_ready()
+        });
+        let waiting = thread::spawn(move || block_on(other.send(4)).is_ok());
+        let mut sum = 0;
+        while let Some(value) = block_on(receiver.recv()) {
+            sum += value;
+        }
+        let sent = given_up.join().unwrap();
+        assert!(waiting.join().unwrap());
+        assert_eq!(sum, 1 + 4 + if sent { 2 } else { 0 });
+    });
+}
+
+#[test]
+fn loom_a_oneshot_delivers_what_was_sent_or_says_that_nothing_comes() {
+    model(3, || {
+        for sends in [true, false] {
+            let (sender, receiver) = oneshot::channel();
+            let sending = thread::spawn(move || {
+                if sends {
+                    sender.send(7).unwrap();
+                } else {
+                    drop(sender);
+                }
+            });
+            let expected = if sends { Ok(7) } else { Err(RecvError) };
+            assert_eq!(block_on(receiver), expected);
+            sending.join().unwrap();
+        }
+    });
+}
+
+#[test]
+fn loom_a_oneshot_whose_receiver_goes_gives_the_value_back_or_drops_it() {
+    model(3, || {
+        let (sender, receiver) = oneshot::channel();
+        let value = Arc::new(());
+        let sent = Arc::clone(&value);
+        let sending = thread::spawn(move || drop(sender.send(sent)));
+        drop(receiver);
+        sending.join().unwrap();
+        assert_eq!(Arc::strong_count(&value), 1);
+    });
+}
