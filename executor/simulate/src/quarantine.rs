@@ -118,11 +118,13 @@ mod tests {
         let ptr = bytes.as_mut_ptr();
         drop(bytes);
         assert_eq!(find_late_write(), None);
-        // SAFETY: the quarantine keeps the block, and nobody else has it.
-        unsafe { ptr.add(50).write_volatile(1) };
+        // SAFETY: within the block, which the quarantine keeps.
+        let middle = unsafe { ptr.add(50) };
+        // SAFETY: nobody else has the block.
+        unsafe { middle.write_volatile(1) };
         assert_eq!(find_late_write(), Some(100));
         // SAFETY: as above; the block is as it was.
-        unsafe { ptr.add(50).write_volatile(CANARY) };
+        unsafe { middle.write_volatile(CANARY) };
         QUARANTINE.late.store(0, Ordering::Relaxed);
     }
 }

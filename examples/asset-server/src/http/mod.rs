@@ -6,3 +6,4 @@ pub mod range;
 pub mod request;
 pub mod response;
 pub mod status;
+mod target;
