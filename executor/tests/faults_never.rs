@@ -283,7 +283,12 @@ enum Stuck {
 impl Stuck {
     async fn start(self, files: &Files) {
         match self {
-            Self::Open => drop(File::open(files.path("open=never")).await),
+            Self::Open => {
+                // A name that is known: else the kernel would not get to the open on the worker.
+                let path = files.path("open=never");
+                fs::metadata(&path).await.unwrap();
+                drop(File::open(path).await);
+            }
             Self::Stat => drop(fs::metadata(files.path("stat=never")).await),
         }
     }

@@ -20,8 +20,7 @@ use nix::sched::CloneFlags;
 use crate::behaviour::{Behaviour, OpenFault, ReadFault, StatFault, WriteFault};
 use crate::files::{Files, HELD, RELEASE, byte_at};
 
-/// The kernel asks each time.
-const TTL: Duration = Duration::ZERO;
+const TTL: Duration = Duration::ZERO; // The kernel asks each time.
 /// More requests of the page cache than this do not go out while the others wait.
 const BACKGROUND_MAX: u16 = 4096;
 
@@ -361,7 +360,10 @@ impl Filesystem for Server {
         }
         let node = state.nodes[index].clone();
         drop(state);
-        reply.entry(&TTL, &self.attr(index, &node), Generation(0));
+        // With a name that is known, the kernel gets as far as the open without leaving its caller.
+        let known = matches!(node.behaviour.open, OpenFault::Never);
+        let ttl = Duration::from_secs(3600 * u64::from(known));
+        reply.entry(&ttl, &self.attr(index, &node), Generation(0));
     }
 
     fn getattr(&self, _request: &Request, ino: INodeNo, _: Option<FileHandle>, reply: ReplyAttr) {

@@ -400,8 +400,8 @@ impl Executor {
     /// Ends the workers: they refuse new tasks, have until `deadline` to finish those they have,
     /// abort the rest, cancel all operations and wait for the kernel to let go of their memory
     /// (at least two seconds). Returns when all threads have ended, but for those in whose calls
-    /// the kernel still is: a thread ends no sooner than its last call, which a file system may
-    /// never answer.
+    /// the kernel still is, or may be because they panicked: a thread ends no sooner than its last
+    /// call, which a file system may never answer.
     #[expect(
         clippy::must_use_candidate,
         reason = "the report is for those who care"

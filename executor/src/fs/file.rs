@@ -100,6 +100,11 @@ impl File {
         Self::from_fd(&context::current(), file.into())
     }
 
+    /// Says whether its reads are handed off, as they cannot be tried without waiting.
+    pub(crate) fn is_handed_off(&self) -> bool {
+        self.mode == ReadMode::Async
+    }
+
     pub(super) fn from_fd(core: &Rc<Core>, fd: OwnedFd) -> Self {
         // A file of FUSE claims to be ready at any time, and then keeps an inline read, and with it
         // the worker, for as long as its server likes.

@@ -23,10 +23,15 @@ pub(super) async fn send_file(stream: &Stream, file: &File, range: Range<u64>) -
     let mut at = range.start;
     while at < range.end {
         let mut len = (range.end - at).min(CHUNK_MAX);
-        if is_resident(file.as_fd(), at, len) != Some(true) {
+        let resident = |len| is_resident(file.as_fd(), at, len) == Some(true);
+        let mut is_there = resident(len);
+        if !is_there {
             len = warm(stream, file, at, len).await?;
+            // What is read past the page cache is not there now either: sendfile(2) would ask its
+            // file system again, and wait for the answer.
+            is_there = !file.is_handed_off() || resident(len);
         }
-        let sent = send_resident(stream, file, at, len).await?;
+        let sent = send(stream, file, at, len, is_there).await?;
         if sent == 0 {
             break;
         }
@@ -52,10 +57,14 @@ async fn warm(stream: &Stream, file: &File, at: u64, len: u64) -> io::Result<u64
     }
 }
 
-async fn send_resident(stream: &Stream, file: &File, at: u64, len: u64) -> io::Result<u64> {
+/// Sends what `is_there` in the page cache from there, and anything else by a copy.
+async fn send(stream: &Stream, file: &File, at: u64, len: u64, is_there: bool) -> io::Result<u64> {
     let len = usize::try_from(len).expect("at most CHUNK_MAX");
     if len == 0 {
         return Ok(0);
+    }
+    if !is_there {
+        return send_copied(stream, file, at, len).await;
     }
     loop {
         match sendfile(stream.fd.as_fd(), file.as_fd(), at, len) {

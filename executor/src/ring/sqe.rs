@@ -108,8 +108,10 @@ pub(crate) fn fadvise(fd: RawFd, offset: u64, len: u32, advice: i32) -> Sqe {
         .build())
 }
 
+/// Handed off: where the name is known, the kernel would go on to the file system's own open on the
+/// spot, and wait for its answer inside of the enter.
 pub(crate) fn openat2(dir: RawFd, path: *const libc::c_char, how: *const libc::open_how) -> Sqe {
-    Sqe(opcode::OpenAt2::new(types::Fd(dir), path, how.cast()).build())
+    Sqe(opcode::OpenAt2::new(types::Fd(dir), path, how.cast()).build()).handed_off()
 }
 
 pub(crate) fn statx(

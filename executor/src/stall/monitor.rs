@@ -117,7 +117,7 @@ fn look_until_alone(cores: &[usize]) {
         drop(monitor);
         for (watch, stall) in looks {
             if let Some(stall) = stall {
-                trace::stalled(stall.spawned_at, stall.worker, stall.lasted);
+                guarded(|| trace::stalled(stall.spawned_at, stall.worker, stall.lasted));
                 guarded(|| watch.report(&stall));
             }
             // Perhaps the last of a worker that went meanwhile, with what the program gave it.

@@ -46,7 +46,8 @@ pub(crate) unsafe fn own_fd(fd: RawFd) -> OwnedFd {
 
 /// Says whether a regular file's reads cannot be tried without waiting (`RWF_NOWAIT`,
 /// preadv2(2)). Asks nothing of the file system, which may never answer, and reads nothing: it
-/// asks for a byte behind the end of every file, as one that is there might start the device.
+/// asks for a byte behind the end of every file that the kernel can have, as one that is there might
+/// start the device.
 pub(crate) fn reads_must_wait(fd: BorrowedFd<'_>) -> bool {
     // SAFETY: all zeroes is a statx.
     let mut stat: libc::statx = unsafe { std::mem::zeroed() };

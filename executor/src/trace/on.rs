@@ -15,7 +15,8 @@ const WORKER: &str = "corelane";
 pub(crate) type Traced<F> = Instrumented<F>;
 
 /// Makes a task's future inside of its span. The span has no parent, as a task outlives whoever
-/// spawned it; it follows from the span it was spawned in.
+/// spawned it; it follows from the one that it is made in, which is that of a `spawn_local`. What is
+/// spawned from another thread is made by its worker.
 #[inline]
 pub(crate) fn task<F>(spawned_at: &'static Location<'static>, make: impl FnOnce() -> F) -> Traced<F>
 where
@@ -32,7 +33,7 @@ pub(crate) fn rung_refused(rung: &dyn Display, answer: &io::Error) {
     debug!(target: WORKER, %rung, %answer, "this kernel has not all flags of a rung");
 }
 
-/// A worker was made. `instead` says why it runs on threads, where it was not told to run on them.
+/// A worker was made. `reason` says why it runs on threads, where it does.
 pub(crate) fn backend_chosen(backend: &dyn Display, reason: Option<&dyn Display>) {
     match reason {
         Some(reason) => event!(
