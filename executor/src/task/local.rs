@@ -171,7 +171,7 @@ impl LocalInner {
     /// # Panics
     ///
     /// When called from inside a task of the same worker.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn run_one(&self) -> bool {
         assert!(
             !self.running.get(),
