@@ -18,7 +18,7 @@ pub(crate) fn request_len(len: usize) -> u32 {
 pub enum ReadMode {
     /// Tried while it is submitted, which copies what is cached there and then; handed to a thread
     /// of the kernel where the file cannot be asked without blocking. Files that can never be
-    /// asked so, those of FUSE and NFS for example, are read as with `Async`.
+    /// asked so, those of FUSE, NFS, tmpfs and overlayfs for example, are read as with `Async`.
     #[default]
     Inline,
     /// Tried while it is submitted, and failed with `WouldBlock` where it would wait for the
