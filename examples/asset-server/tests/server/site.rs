@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::future::pending;
-use std::io::{Read as _, Write as _};
+use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::path::Path;
 use std::time::{Duration, UNIX_EPOCH};
@@ -174,9 +174,17 @@ impl Client {
     }
 
     /// Waits for more; false at the end.
+    ///
+    /// A socket with a timeout answers EINTR, not a restart, to a process that is stopped or frozen
+    /// (`man 7 signal`).
     fn receive(&mut self) -> bool {
         let mut buf = vec![0; 64 * 1024];
-        let count = self.stream.read(&mut buf).unwrap();
+        let count = loop {
+            match self.stream.read(&mut buf) {
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                read => break read.unwrap(),
+            }
+        };
         self.received.extend_from_slice(&buf[..count]);
         count > 0
     }
