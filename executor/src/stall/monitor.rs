@@ -45,7 +45,12 @@ pub(crate) fn watch_over(watch: &Arc<Watch>, cores: Vec<usize>) -> io::Result<()
 
 impl Drop for Watch {
     fn drop(&mut self) {
-        CHANGED.notify_one();
+        // Under the lock: the thread that has just seen the worker alive, and is about to wait, would
+        // miss a word in between, and stay for a period that may be half an hour. No watch is dropped
+        // while the lock is held.
+        let monitor = lock();
+        CHANGED.notify_all();
+        drop(monitor);
     }
 }
 
@@ -156,7 +161,35 @@ fn lock() -> MutexGuard<'static, Monitor> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::mpsc;
+
     use super::*;
+
+    const HUNG: Duration = Duration::from_secs(20);
+
+    #[test]
+    fn a_worker_that_goes_just_before_the_wait_is_not_missed() {
+        let watch = Arc::new(Watch::new(Duration::from_secs(3_600), None));
+        let seen = Arc::downgrade(&watch);
+        // As the looking thread does: it holds the lock from its look to its wait.
+        let monitor = lock();
+        assert_eq!(seen.strong_count(), 1);
+        let (done, when_done) = mpsc::channel();
+        let dropping = thread::spawn(move || {
+            drop(watch);
+            let _ = done.send(());
+        });
+        while seen.strong_count() > 0 {
+            thread::yield_now();
+        }
+        // One that does not wait for the lock has come and gone by now.
+        let _ = when_done.recv_timeout(5 * TEN);
+        let start = Instant::now();
+        let waited = CHANGED.wait_timeout(monitor, HUNG);
+        drop(waited.unwrap_or_else(PoisonError::into_inner));
+        assert!(start.elapsed() < HUNG, "nobody was told");
+        dropping.join().unwrap();
+    }
 
     const TEN: Duration = Duration::from_millis(10);
     const FIVE: Duration = Duration::from_millis(5);
