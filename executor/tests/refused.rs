@@ -4,6 +4,7 @@
 mod support;
 
 use std::io::ErrorKind;
+use std::os::fd::{AsFd, AsRawFd};
 use std::time::{Duration, Instant};
 
 use corelane::fs::{File, OpenOptions};
@@ -60,6 +61,30 @@ fn only_register_answers_eperm() {
 #[test]
 fn only_register_answers_enosys() {
     refused("only_register_answers_enosys", &[REGISTER], libc::ENOSYS);
+}
+
+/// A close that failed without having been made would leave its descriptor open for ever.
+#[test]
+fn a_close_is_made_where_no_thread_can_be_started() {
+    let test = "a_close_is_made_where_no_thread_can_be_started";
+    if !is_child() {
+        let (status, stderr) = child_with(test, |_| {});
+        assert!(status.success(), "{stderr}");
+        return;
+    }
+    let worker = Worker::new(Config::new().backend(BackendChoice::Threads)).unwrap();
+    let on_disk = file_of(b"content");
+    run_on(&worker, async {
+        let file = File::from_std(on_disk.reopen().unwrap());
+        let entry = format!("/proc/self/fd/{}", file.as_fd().as_raw_fd());
+        refuse(&[libc::SYS_clone3, libc::SYS_clone], libc::EAGAIN);
+        let refused = file.sync_all().await.unwrap_err();
+        assert_eq!(refused.raw_os_error(), Some(libc::EAGAIN), "{refused}");
+        assert!(std::fs::symlink_metadata(&entry).is_ok());
+        file.close().await.unwrap();
+        assert!(std::fs::symlink_metadata(&entry).is_err(), "it is open");
+    });
+    assert_eq!(worker.shutdown(Instant::now()).ops_leaked, 0);
 }
 
 /// Runs `test` in a process of its own in which `calls` answer `errno`.

@@ -252,9 +252,13 @@ impl Threads {
     }
 
     fn block(&mut self, job: Job) {
-        if let Err((job, error)) = self.pool.submit(job) {
-            let errno = error.raw_os_error().unwrap_or(libc::EAGAIN);
-            self.out.post(job.key.user_data(), -errno, 0);
+        if let Err((mut job, error)) = self.pool.submit(job) {
+            let result = match job.work.request {
+                // It cannot fail without being made: nobody would close the descriptor again.
+                Request::Close { .. } => job.work.block(),
+                _ => -error.raw_os_error().unwrap_or(libc::EAGAIN),
+            };
+            self.out.post(job.key.user_data(), result, 0);
         }
     }
 
