@@ -238,6 +238,43 @@ fn an_executor_shuts_down_in_time_too() {
     });
 }
 
+/// A ring tries a write while it is submitted, unless it is told not to: then the worker would wait.
+#[test]
+fn a_write_times_out_while_the_others_go_on() {
+    faultfs::run("a_write_times_out_while_the_others_go_on", |files| {
+        on_each(|worker| {
+            let backend = worker.backend().unwrap().to_string();
+            run_on(&worker, async {
+                // The first asks a file system that was never asked whether it can be polled.
+                for (name, read, direct) in [
+                    ("write=never,poll=never", false, false),
+                    ("write=never,poll=never,id=2", true, false),
+                    ("write=never,direct", true, true),
+                    ("write=never", false, true),
+                    ("write=never,direct", false, false),
+                ] {
+                    let mut options = OpenOptions::new();
+                    options.read(read).write(true).direct(direct);
+                    let file = options.open(files.path(name)).await.unwrap();
+                    let write = file.write_at(vec![1; 8], 0);
+                    assert!(time::timeout(SOON, write).await.is_err());
+                    let write = file.writev_at(vec![vec![1; 8]; 2], 0);
+                    assert!(time::timeout(SOON, write).await.is_err());
+                    let write = file.write_all_at(vec![1; 8], 0);
+                    assert!(time::timeout(SOON, write).await.is_err());
+                    others_go_on(&backend).await;
+                    yield_until("all is answered", || {
+                        files.release();
+                        corelane::stats().in_flight == 0
+                    })
+                    .await;
+                }
+            });
+            assert_eq!(worker.shutdown(Instant::now()).ops_leaked, 0, "{backend}");
+        });
+    });
+}
+
 #[test]
 fn open_stat_sync_write_and_close_time_out() {
     faultfs::run("open_stat_sync_write_and_close_time_out", |files| {
@@ -270,6 +307,69 @@ fn open_stat_sync_write_and_close_time_out() {
             });
             let report = worker.shutdown(Instant::now());
             assert_eq!(report.ops_leaked, 0, "{backend}");
+        });
+    });
+}
+
+/// Who has no more use for a file may have no time to wait for it either.
+#[test]
+fn the_last_handle_of_a_file_is_dropped_without_waiting() {
+    let test = "the_last_handle_of_a_file_is_dropped_without_waiting";
+    faultfs::run(test, |files| {
+        on_each(|worker| {
+            let backend = worker.backend().unwrap().to_string();
+            run_on(&worker, async {
+                let file = File::open(files.path("close=never")).await.unwrap();
+                let clone = file.clone();
+                drop(file);
+                assert_eq!(corelane::stats().in_flight, 0, "a handle is left");
+                drop(clone);
+                others_go_on(&backend).await;
+                files.wait_held_driven(1).await;
+                // With the last operation, too, which has given its own handle up.
+                let file = File::open(files.path("never,direct,close=never"))
+                    .await
+                    .unwrap();
+                let read = file.read_at(Vec::with_capacity(64), 0);
+                drop(file);
+                assert!(time::timeout(SOON, read).await.is_err());
+                files.wait_held_driven(2).await;
+                yield_until("all is answered", || {
+                    files.release();
+                    corelane::stats().in_flight == 0
+                })
+                .await;
+                others_go_on(&backend).await;
+            });
+            assert_eq!(worker.shutdown(Instant::now()).ops_leaked, 0, "{backend}");
+        });
+    });
+}
+
+/// A close that is given up before a helper has begun it is still made, and not on the worker.
+#[test]
+fn a_close_that_is_cancelled_in_its_line_keeps_nobody_waiting() {
+    let test = "a_close_that_is_cancelled_in_its_line_keeps_nobody_waiting";
+    faultfs::run(test, |files| {
+        on_each(|worker| {
+            let backend = worker.backend().unwrap().to_string();
+            run_on(&worker, async {
+                let closing = File::open(files.path("close=never")).await.unwrap();
+                let file = File::open(files.path("never,direct")).await.unwrap();
+                let stuck: Vec<_> = (0..HELPERS as u64)
+                    .map(|at| stuck_read(&file, at))
+                    .collect();
+                files.wait_held_driven(HELPERS).await;
+                assert!(time::timeout(SOON, closing.close()).await.is_err());
+                files.wait_held_driven(HELPERS + 1).await;
+                others_go_on(&backend).await;
+                yield_until("all is answered", || {
+                    files.release();
+                    stuck.iter().all(JoinHandle::is_finished) && corelane::stats().in_flight == 0
+                })
+                .await;
+            });
+            assert_eq!(worker.shutdown(Instant::now()).ops_leaked, 0, "{backend}");
         });
     });
 }

@@ -26,6 +26,7 @@ const SIZE_DEFAULT: u64 = 1 << 20;
 /// | `write=eio`, `write=never` | all writes do |
 /// | `fsync=eio`, `fsync=never` | what a sync comes to |
 /// | `close=eio`, `close=never` | what closing comes to |
+/// | `poll=never` | whether it is ready is not answered; else the file system has no poll(2) of its own |
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Behaviour {
     /// How long the file is; ignored where `from` is given.
@@ -50,6 +51,8 @@ pub struct Behaviour {
     pub fsync: OpenFault,
     /// What is wrong with closing.
     pub close: OpenFault,
+    /// What is wrong with asking whether it is ready.
+    pub poll: OpenFault,
 }
 
 /// What is wrong with reads.
@@ -84,7 +87,7 @@ pub enum StatFault {
     Never,
 }
 
-/// What is wrong with opening, closing or a sync.
+/// What is wrong with opening, closing, a sync or a poll.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum OpenFault {
     /// Nothing.
@@ -155,6 +158,7 @@ impl Behaviour {
             "open" => self.open = OpenFault::parse(value?)?,
             "fsync" => self.fsync = OpenFault::parse(value?)?,
             "close" => self.close = OpenFault::parse(value?)?,
+            "poll" => self.poll = OpenFault::parse(value?)?,
             "enospc" => self.write = WriteFault::Enospc(number()?.unwrap_or(0)),
             "write" => {
                 self.write = match value? {

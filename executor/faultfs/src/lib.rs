@@ -14,6 +14,7 @@ mod behaviour;
 mod files;
 mod harness;
 mod server;
+mod state;
 
 pub use behaviour::{Behaviour, OpenFault, ReadFault, StatFault, WriteFault};
 pub use files::{Files, byte_at, content};

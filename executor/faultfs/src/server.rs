@@ -5,22 +5,22 @@ use std::io;
 use std::marker::PhantomData;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, UNIX_EPOCH};
 
 use fuser::{
     BackgroundSession, Config, Errno, FileAttr, FileHandle, FileType, Filesystem, FopenFlags,
-    Generation, INodeNo, InitFlags, KernelConfig, LockOwner, MountOption, OpenFlags, ReplyAttr,
-    ReplyData, ReplyEmpty, ReplyEntry, ReplyOpen, ReplyWrite, Request, SessionACL, TimeOrNow,
-    WriteFlags,
+    Generation, INodeNo, InitFlags, KernelConfig, LockOwner, MountOption, OpenFlags, PollEvents,
+    PollFlags, PollNotifier, ReplyAttr, ReplyData, ReplyEmpty, ReplyEntry, ReplyOpen, ReplyPoll,
+    ReplyWrite, Request, SessionACL, TimeOrNow, WriteFlags,
 };
 use nix::mount::{MntFlags, MsFlags};
 use nix::sched::CloneFlags;
 
 use crate::behaviour::{Behaviour, OpenFault, ReadFault, StatFault, WriteFault};
 use crate::files::{Files, HELD, RELEASE, byte_at};
+use crate::state::{Answer, Held, Node, State, TTL, lock};
 
-const TTL: Duration = Duration::ZERO; // The kernel asks each time.
 /// More requests of the page cache than this do not go out while the others wait.
 const BACKGROUND_MAX: u16 = 4096;
 
@@ -121,63 +121,10 @@ impl Drop for FaultFs {
     }
 }
 
-/// What the threads of the file system share.
-#[derive(Debug, Default)]
-struct State {
-    /// The file of inode `n + 2`.
-    nodes: Vec<Node>,
-    /// Requests that are not answered.
-    held: Vec<Held>,
-}
-
-#[derive(Clone, Debug)]
-struct Node {
-    name: String,
-    behaviour: Behaviour,
-    /// Reads that have failed and were to be tried again.
-    failed: u64,
-    /// Reads that wait for the others.
-    waiting: usize,
-    /// Bytes that were written, if more than there were.
-    written_len: u64,
-}
-
-#[derive(Debug)]
-struct Held {
-    node: usize,
-    answer: Answer,
-}
-
-/// A request and what it is to be answered.
-#[derive(Debug)]
-enum Answer {
-    Data(ReplyData, Vec<u8>),
-    Attr(ReplyAttr, FileAttr),
-    Open(ReplyOpen),
-    Written(ReplyWrite, u32),
-    Empty(ReplyEmpty),
-}
-
-impl Answer {
-    fn send(self) {
-        match self {
-            Self::Data(reply, data) => reply.data(&data),
-            Self::Attr(reply, attr) => reply.attr(&TTL, &attr),
-            Self::Open(reply) => reply.opened(FileHandle(0), FopenFlags::FOPEN_DIRECT_IO),
-            Self::Written(reply, len) => reply.written(len),
-            Self::Empty(reply) => reply.ok(),
-        }
-    }
-}
-
 #[derive(Debug)]
 struct Server {
     backing: PathBuf,
     shared: Arc<Mutex<State>>,
-}
-
-fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
-    state.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn index_of(ino: INodeNo) -> Option<usize> {
@@ -474,6 +421,25 @@ impl Filesystem for Server {
         let written_len = &mut lock(&self.shared).nodes[index].written_len;
         *written_len = end.max(*written_len);
         answer.send();
+    }
+
+    fn poll(
+        &self,
+        _request: &Request,
+        ino: INodeNo,
+        _handle: FileHandle,
+        _notifier: PollNotifier,
+        _events: PollEvents,
+        _flags: PollFlags,
+        reply: ReplyPoll,
+    ) {
+        match self.node(ino) {
+            Some((index, node)) if node.behaviour.poll == OpenFault::Never => {
+                self.hold(index, Answer::Poll(reply));
+            }
+            // The kernel takes it that every file is ready at any time, and asks no more.
+            _ => reply.error(Errno::ENOSYS),
+        }
     }
 
     fn flush(

@@ -10,14 +10,16 @@
 //! eventfd they poll outlives the driver.
 #![allow(unsafe_code, reason = "the call of Ring::push")]
 
+use std::os::fd::OwnedFd;
 use std::task::Waker;
 
 use super::lane::Lane;
-use super::{Driver, is_backpressure};
+use super::{Driver, is_backpressure, prepare};
 use crate::op::Request;
+use crate::op::kinds::close::{Close, Closing};
 use crate::op::lifecycle::Lifecycle;
 use crate::op::request::LaneId;
-use crate::op::slab::{NewOp, OpKey};
+use crate::op::slab::{NewOp, OpKey, Results};
 use crate::ring::{Ring, Sqe, Wait};
 
 /// Gives a submission to the ring; `false` when the ring is full.
@@ -57,6 +59,32 @@ impl Driver {
             self.wait(key, lane, *request);
         }
         Submitted::Open(key)
+    }
+
+    /// Has the backend close `fd`, for nobody who waits for it: only the driver's own end cancels
+    /// it. Gives `fd` back where it would have to wait in line, and where the driver is closed.
+    pub(crate) fn close_behind(&mut self, fd: OwnedFd) -> Result<(), OwnedFd> {
+        let lane = LaneId::Prompt;
+        let line = &self.lanes[lane as usize];
+        if line.waiting() > 0 || !line.has_credit() || !self.make_room() {
+            return Err(fd);
+        }
+        let owner = self.identity();
+        let (new, request) = prepare(&Close, Closing::new(fd), Results::One(None), owner);
+        let (key, slot) = self.slab.insert(new, lane, None);
+        if self
+            .backend
+            .as_mut()
+            .is_some_and(|it| it.push(key, &request))
+        {
+            // The answer to a future that goes away is a cancel; this one was never there.
+            slot.lifecycle = slot.lifecycle.pushed().ignored().0;
+            self.pushed(lane, &request);
+            return Ok(());
+        }
+        slot.lifecycle = Lifecycle::Completed;
+        let (closing, _no_waker) = self.give_back::<Closing>(key);
+        closing.into_fd().map_or(Ok(()), Err)
     }
 
     /// Lets an operation wait in line.

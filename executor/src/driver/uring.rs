@@ -99,13 +99,15 @@ fn to_sqe(request: &Request) -> Sqe {
             len,
             offset,
             fixed,
-        } => sqe::write(fd, ptr, len, offset, fixed),
+            handed_off,
+        } => written(handed_off, sqe::write(fd, ptr, len, offset, fixed)),
         Request::Writev {
             fd,
             iovecs,
             count,
             offset,
-        } => sqe::writev(fd, iovecs, count, offset),
+            handed_off,
+        } => written(handed_off, sqe::writev(fd, iovecs, count, offset)),
         Request::Fsync { fd, data_only } => sqe::fsync(fd, data_only),
         Request::Fadvise {
             fd,
@@ -176,4 +178,9 @@ fn issued(mode: ReadMode, read: impl FnOnce(bool) -> Sqe) -> Sqe {
         ReadMode::NoWait => read(true),
         ReadMode::Async => read(false).handed_off(),
     }
+}
+
+#[inline]
+fn written(handed_off: bool, sqe: Sqe) -> Sqe {
+    if handed_off { sqe.handed_off() } else { sqe }
 }

@@ -24,12 +24,14 @@ use crate::worker::{Core, context};
 /// An open file, bound to the worker that opened it.
 ///
 /// Clones share the descriptor, which is closed when the last of them, and the last operation on
-/// it, is gone.
+/// it, is gone: there and then, or, where the file system asks somebody else (NFS, FUSE), by a helper
+/// of the worker that is current then, after its next turn. [`close`](Self::close) says when.
 #[derive(Clone)]
 pub struct File {
     core: Rc<Core>,
     fd: SharedFd,
-    /// How a read is issued of which nothing else is said: decided when the file is opened.
+    /// How a read is issued of which nothing else is said, and whether writes are handed off:
+    /// decided when the file is opened.
     mode: ReadMode,
 }
 
@@ -100,22 +102,29 @@ impl File {
         Self::from_fd(&context::current(), file.into())
     }
 
-    /// Says whether its reads are handed off, as they cannot be tried without waiting.
+    /// Says whether its reads and writes are handed off, as they cannot be tried without waiting.
     pub(crate) fn is_handed_off(&self) -> bool {
         self.mode == ReadMode::Async
     }
 
     pub(super) fn from_fd(core: &Rc<Core>, fd: OwnedFd) -> Self {
-        // A file of FUSE claims to be ready at any time, and then keeps an inline read, and with it
-        // the worker, for as long as its server likes.
-        let mode = if crate::sys::reads_must_wait(fd.as_fd()) {
+        // A file of FUSE claims to be ready at any time, or has its server asked whether it is, and
+        // then keeps an inline read or write, and with it the worker, for as long as its server
+        // likes.
+        let waits = crate::sys::waits(fd.as_fd());
+        let mode = if waits.transfers {
             ReadMode::Async
         } else {
             ReadMode::Inline
         };
+        let fd = if waits.close {
+            SharedFd::closed_by(fd, context::close_behind)
+        } else {
+            SharedFd::new(fd)
+        };
         Self {
             core: Rc::clone(core),
-            fd: SharedFd::new(fd),
+            fd,
             mode,
         }
     }
@@ -231,7 +240,10 @@ impl File {
     /// Dropping the future gives up the buffer; the write may happen all the same.
     pub fn write_at<B: IoBuf>(&self, buf: B, offset: u64) -> WriteAt<B> {
         WriteAt {
-            op: self.core.op(Write::new(offset), (buf, self.fd.clone())),
+            op: self.core.op(
+                Write::new(offset, self.is_handed_off()),
+                (buf, self.fd.clone()),
+            ),
         }
     }
 
@@ -250,7 +262,7 @@ impl File {
         let mut done = 0;
         let mut result = Ok(());
         while done < len {
-            let kind = Writev::new(offset + done as u64, done);
+            let kind = Writev::new(offset + done as u64, done, self.is_handed_off());
             let (written, back) = self
                 .core
                 .op(kind, Segments::new(bufs, self.fd.clone()))
@@ -280,7 +292,10 @@ impl File {
     /// As [`write_at`](Self::write_at).
     pub async fn writev_at<B: IoBuf>(&self, bufs: Vec<B>, offset: u64) -> BufResult<usize, Vec<B>> {
         self.core
-            .op(Writev::new(offset, 0), Segments::new(bufs, self.fd.clone()))
+            .op(
+                Writev::new(offset, 0, self.is_handed_off()),
+                Segments::new(bufs, self.fd.clone()),
+            )
             .await
     }
 

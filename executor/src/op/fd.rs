@@ -11,27 +11,62 @@ use std::rc::Rc;
 /// A descriptor owned by its object and by every operation in flight on it, so that its number
 /// cannot be closed and reused under an operation.
 #[derive(Clone, Debug)]
-pub(crate) struct SharedFd(Rc<OwnedFd>);
+pub(crate) struct SharedFd(Rc<Shared>);
+
+/// What closes a descriptor whose last owner is gone.
+pub(crate) type CloseBy = fn(OwnedFd);
+
+#[derive(Debug)]
+struct Shared {
+    raw: RawFd,
+    /// Taken by who closes it, when nobody else has a share any more.
+    fd: Option<OwnedFd>,
+    close: CloseBy,
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        if let Some(fd) = self.fd.take() {
+            (self.close)(fd);
+        }
+    }
+}
 
 impl SharedFd {
+    /// Shares a descriptor that its last owner closes.
     pub(crate) fn new(fd: OwnedFd) -> Self {
-        Self(Rc::new(fd))
+        Self::closed_by(fd, drop)
+    }
+
+    /// Shares a descriptor that is given to `close` when its last owner is gone: on the thread of
+    /// that owner, perhaps inside of a borrow of the driver.
+    pub(crate) fn closed_by(fd: OwnedFd, close: CloseBy) -> Self {
+        Self(Rc::new(Shared {
+            raw: fd.as_raw_fd(),
+            fd: Some(fd),
+            close,
+        }))
     }
 
     #[inline]
     pub(crate) fn raw(&self) -> RawFd {
-        self.0.as_raw_fd()
+        self.0.raw
     }
 
     /// Gives the descriptor to its only owner, or the handle back while operations use it.
     pub(crate) fn try_unwrap(self) -> Result<OwnedFd, Self> {
-        Rc::try_unwrap(self.0).map_err(Self)
+        let mut shared = Rc::try_unwrap(self.0).map_err(Self)?;
+        Ok(shared
+            .fd
+            .take()
+            .expect("it is taken once, from its last owner"))
     }
 }
 
 impl AsFd for SharedFd {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.0.as_fd()
+        let fd = self.0.fd.as_ref();
+        fd.expect("it is taken from its last owner").as_fd()
     }
 }
 

@@ -48,6 +48,8 @@ pub(crate) enum Request {
         len: u32,
         offset: u64,
         fixed: Option<u16>,
+        /// Not to be tried while it is submitted: a thread of the kernel does it.
+        handed_off: bool,
     },
     /// preadv(2). `len` is the sum of the segments.
     Readv {
@@ -64,6 +66,7 @@ pub(crate) enum Request {
         iovecs: *const libc::iovec,
         count: u32,
         offset: u64,
+        handed_off: bool,
     },
     /// fsync(2), or fdatasync(2).
     Fsync { fd: RawFd, data_only: bool },

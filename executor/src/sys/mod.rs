@@ -44,28 +44,23 @@ pub(crate) unsafe fn own_fd(fd: RawFd) -> OwnedFd {
     unsafe { OwnedFd::from_raw_fd(fd) }
 }
 
-/// Says whether a regular file's reads cannot be tried without waiting (`RWF_NOWAIT`,
-/// preadv2(2)). Asks nothing of the file system, which may never answer, and reads nothing: it
-/// asks for a byte behind the end of every file that the kernel can have, as one that is there might
-/// start the device.
-pub(crate) fn reads_must_wait(fd: BorrowedFd<'_>) -> bool {
-    // SAFETY: all zeroes is a statx.
-    let mut stat: libc::statx = unsafe { std::mem::zeroed() };
-    let flags = libc::AT_EMPTY_PATH | libc::AT_STATX_DONT_SYNC;
-    // SAFETY: an open descriptor, an empty string and a local.
-    let known = unsafe {
-        libc::statx(
-            fd.as_raw_fd(),
-            c"".as_ptr(),
-            flags,
-            libc::STATX_TYPE,
-            &raw mut stat,
-        )
-    };
+/// What of a regular file cannot be tried without waiting for whoever has it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Waits {
+    /// Reads and writes (`RWF_NOWAIT`, preadv2(2)).
+    pub(crate) transfers: bool,
+    /// close(2): the file system asks somebody else, to whom it may flush.
+    pub(crate) close: bool,
+}
+
+/// Says what of a file may wait. Asks nothing of the file system, which may never answer, and reads
+/// nothing: it asks for a byte behind the end of every file that the kernel can have, as one that is
+/// there might start the device.
+pub(crate) fn waits(fd: BorrowedFd<'_>) -> Waits {
     // A device may notice being read.
-    if known < 0 || u32::from(stat.stx_mode) & libc::S_IFMT != libc::S_IFREG {
-        return false;
-    }
+    let Some(stat) = known_stat(fd) else {
+        return Waits::default();
+    };
     let mut byte = 0u8;
     let vec = libc::iovec {
         iov_base: (&raw mut byte).cast(),
@@ -81,7 +76,40 @@ pub(crate) fn reads_must_wait(fd: BorrowedFd<'_>) -> bool {
             libc::RWF_NOWAIT,
         )
     };
-    read < 0 && last_error().raw_os_error() == Some(libc::EOPNOTSUPP)
+    let close = !keeps_inode_flags(&stat);
+    let transfers = match (read < 0).then(last_error).and_then(|it| it.raw_os_error()) {
+        Some(libc::EOPNOTSUPP) => true,
+        // Open for writing alone, and no write is without effect that gets as far as the answer.
+        Some(libc::EBADF) => close,
+        _ => false,
+    };
+    Waits { transfers, close }
+}
+
+/// Returns what the kernel knows of a regular file by itself.
+fn known_stat(fd: BorrowedFd<'_>) -> Option<libc::statx> {
+    // SAFETY: all zeroes is a statx.
+    let mut stat: libc::statx = unsafe { std::mem::zeroed() };
+    let flags = libc::AT_EMPTY_PATH | libc::AT_STATX_DONT_SYNC;
+    // SAFETY: an open descriptor, an empty string and a local.
+    let known = unsafe {
+        libc::statx(
+            fd.as_raw_fd(),
+            c"".as_ptr(),
+            flags,
+            libc::STATX_TYPE,
+            &raw mut stat,
+        )
+    };
+    let regular = u32::from(stat.stx_mode) & libc::S_IFMT == libc::S_IFREG;
+    (known >= 0 && regular).then_some(stat)
+}
+
+/// Says whether the file system keeps the flags of chattr(1): those on disks of this machine and in
+/// its memory do (ext4, xfs, btrfs, f2fs, tmpfs), those that ask a server do not (FUSE, NFS, 9p).
+fn keeps_inode_flags(stat: &libc::statx) -> bool {
+    let nodump = u64::try_from(libc::STATX_ATTR_NODUMP).unwrap_or(0);
+    stat.stx_attributes_mask & nodump != 0
 }
 
 /// An eventfd, non-blocking and closed on exec.

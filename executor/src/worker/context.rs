@@ -1,6 +1,7 @@
 //! The worker that the current thread is in: the only place that touches the thread-local.
 
 use std::cell::RefCell;
+use std::os::fd::OwnedFd;
 use std::rc::Rc;
 
 use super::Core;
@@ -77,4 +78,17 @@ pub(crate) fn current() -> Rc<Core> {
              #[corelane::main], or under the guard of Worker::enter"
         ),
     }
+}
+
+/// Closes a descriptor whose close may wait for somebody: by a helper of the current worker. On
+/// the spot where there is none, or it has no room.
+pub(crate) fn close_behind(fd: OwnedFd) {
+    let mut left = Some(fd);
+    try_with(|core| {
+        // The last share of a descriptor may go inside of a borrow.
+        if let (Ok(mut driver), Some(fd)) = (core.driver.try_borrow_mut(), left.take()) {
+            left = driver.close_behind(fd).err();
+        }
+    });
+    drop(left);
 }

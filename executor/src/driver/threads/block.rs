@@ -158,6 +158,7 @@ impl Work {
                 iovecs,
                 count,
                 offset,
+                ..
             } => (fd, self.segments(iovecs, count as usize), offset, true),
             _ => unreachable!("no transfer: {self:?}"),
         };

@@ -34,6 +34,22 @@ impl Closing {
             let _ = fd.into_raw_fd();
         }
     }
+
+    /// Settles what nobody waits for. A close that was cancelled is still to be made, and may take
+    /// as long as it likes: not on the worker.
+    fn dispose(&mut self, outcome: Outcome) {
+        self.settle(outcome);
+        if let Some(fd) = self.0.take() {
+            let thread = std::thread::Builder::new().name("corelane-close".to_owned());
+            // Where there is no thread to be had, this drops the descriptor here.
+            let _ = thread.spawn(move || drop(fd));
+        }
+    }
+
+    /// Gives the descriptor back that has not been closed.
+    pub(crate) fn into_fd(self) -> Option<OwnedFd> {
+        self.0
+    }
 }
 
 // SAFETY: there is no pointer; the memory owns the descriptor until it is closed.
@@ -42,7 +58,7 @@ unsafe impl Kind for Close {
     type Output = io::Result<()>;
 
     const DISPOSE: Dispose =
-        |memory: &mut Erased, outcome| memory.get_mut::<Closing>().settle(outcome);
+        |memory: &mut Erased, outcome| memory.get_mut::<Closing>().dispose(outcome);
 
     fn request(&self, memory: &mut Closing, _owner: usize) -> Request {
         let fd = memory

@@ -126,14 +126,16 @@ unsafe impl<B: IoBufMut> Kind for Readv<B> {
 pub(crate) struct Writev<B> {
     offset: u64,
     skip: usize,
+    handed_off: bool,
     buffer: std::marker::PhantomData<fn() -> B>,
 }
 
 impl<B> Writev<B> {
-    pub(crate) fn new(offset: u64, skip: usize) -> Self {
+    pub(crate) fn new(offset: u64, skip: usize, handed_off: bool) -> Self {
         Self {
             offset,
             skip,
+            handed_off,
             buffer: std::marker::PhantomData,
         }
     }
@@ -153,6 +155,7 @@ unsafe impl<B: IoBuf> Kind for Writev<B> {
             iovecs: memory.iovecs.as_ptr(),
             count: memory.count(),
             offset: self.offset,
+            handed_off: self.handed_off,
         }
     }
 

@@ -13,13 +13,15 @@ use crate::op::{Kind, Outcome, Request, SharedFd};
 #[derive(Debug)]
 pub(crate) struct Write<B> {
     offset: u64,
+    handed_off: bool,
     buffer: std::marker::PhantomData<fn() -> B>,
 }
 
 impl<B> Write<B> {
-    pub(crate) fn new(offset: u64) -> Self {
+    pub(crate) fn new(offset: u64, handed_off: bool) -> Self {
         Self {
             offset,
+            handed_off,
             buffer: std::marker::PhantomData,
         }
     }
@@ -38,6 +40,7 @@ unsafe impl<B: IoBuf> Kind for Write<B> {
             len: request_len(buf.init_len()),
             offset: self.offset,
             fixed: buf.fixed_index(owner),
+            handed_off: self.handed_off,
         }
     }
 
