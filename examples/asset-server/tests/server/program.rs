@@ -47,13 +47,8 @@ impl Running {
         value.unwrap().parse().unwrap()
     }
 
-    fn signal(&self, name: &str) {
-        let id = self.child.id().to_string();
-        let sent = Command::new("kill")
-            .args(["-s", name, &id])
-            .status()
-            .unwrap();
-        assert!(sent.success());
+    pub(crate) fn signal(&self, name: &str) {
+        signal(self.child.id(), name);
     }
 
     fn exit_code(&mut self) -> Option<i32> {
@@ -66,6 +61,13 @@ impl Running {
             std::thread::sleep(Duration::from_millis(5));
         }
     }
+}
+
+/// Sends a signal to a process.
+pub(crate) fn signal(id: u32, name: &str) {
+    let id = id.to_string();
+    let sent = Command::new("kill").args(["-s", name, &id]).status();
+    assert!(sent.unwrap().success());
 }
 
 impl Drop for Running {
