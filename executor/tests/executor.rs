@@ -262,7 +262,7 @@ fn a_shutdown_lets_tasks_finish_and_aborts_those_that_never_end() {
         let quick = executor.spawn_on(1, || async { sleep(Duration::from_millis(20)).await });
         let spawner = executor.spawner(0);
         let start = Instant::now();
-        let report = executor.shutdown(start + Duration::from_millis(200));
+        let report = executor.shutdown(start + Duration::from_secs(5));
         assert!(start.elapsed() < HUNG / 2);
         assert_eq!((report.tasks_aborted, report.ops_leaked), (3, 0));
         assert_eq!(dropped.load(Ordering::SeqCst), 2);
@@ -337,7 +337,7 @@ fn kicks_are_counted_where_they_are_sent_and_where_they_arrive() {
         .unwrap();
     assert!(executor.block_on(sent).unwrap() >= 1);
     // The other worker publishes its counters at the end of the turn that the kick began.
-    let late = Instant::now() + Duration::from_secs(10);
+    let late = Instant::now() + HUNG;
     while executor.stats()[1].kicks_received == 0 {
         assert!(Instant::now() < late, "the kick was never counted");
         std::thread::yield_now();

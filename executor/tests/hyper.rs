@@ -142,7 +142,7 @@ async fn a_client_that_sends_no_header_is_timed_out_by_the_workers_timer() {
         elapsed >= Duration::from_millis(50),
         "too early: {elapsed:?}"
     );
-    assert!(elapsed < Duration::from_secs(5), "too late: {elapsed:?}");
+    assert!(elapsed < Duration::from_secs(60), "too late: {elapsed:?}");
     // No timer of the connection is left.
     assert_eq!(corelane::stats().timers, 0);
 }

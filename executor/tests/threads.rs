@@ -288,7 +288,7 @@ fn a_connect_waits_for_room_in_the_backlog() {
     }
 }
 
-/// Waits by poll(2).
+/// Waits by poll(2), which may end early where the process is stopped and goes on.
 fn readable(fd: i32, timeout: Duration) -> bool {
     let mut poll = libc::pollfd {
         fd,

@@ -99,11 +99,12 @@ fn a_reset_moves_the_end_either_way() {
         assert_eq!(sooner.deadline(), again);
         sooner.await;
         assert!(Instant::now() >= again);
-        let mut later = Box::pin(sleep(10 * MS));
+        let start = Instant::now();
+        let mut later = Box::pin(sleep(200 * MS));
         assert!(futures_util::poll!(later.as_mut()).is_pending());
-        later.as_mut().get_mut().reset(start + 100 * MS);
+        later.as_mut().get_mut().reset(start + 300 * MS);
         later.await;
-        assert!(start.elapsed() >= 100 * MS);
+        assert!(start.elapsed() >= 300 * MS);
     });
 }
 
@@ -198,9 +199,15 @@ fn the_next_deadline_is_that_of_the_nearest_timer() {
     assert_eq!(worker.next_deadline(), None);
     let far = Instant::now() + Duration::from_secs(100);
     let task = worker.spawn_local(sleep_until(far));
-    let near = Instant::now() + 20 * MS;
-    let nearer = worker.spawn_local(sleep_until(near));
-    let report = worker.turn(TurnBudget::default());
+    // A turn that comes too late, as the machine has stood still, has ended the sleep already.
+    let (near, nearer, report) = loop {
+        let near = Instant::now() + 20 * MS;
+        let nearer = worker.spawn_local(sleep_until(near));
+        let report = worker.turn(TurnBudget::default());
+        if !nearer.is_finished() {
+            break (near, nearer, report);
+        }
+    };
     let next = report.next_deadline.unwrap();
     assert!(next <= near + MS, "{:?} too late", next - near);
     assert_eq!(worker.next_deadline(), Some(next));

@@ -250,7 +250,7 @@ fn the_backend_is_told_with_its_reason() {
 fn a_stall_is_told_with_the_place_of_its_task() {
     let _alone = record();
     let config = Config::new()
-        .stall_threshold(Duration::from_millis(2))
+        .stall_threshold(Duration::from_millis(100))
         .on_stall(|_| {});
     let worker = Worker::new(config).unwrap();
     let line = line!() + 1;
