@@ -12,6 +12,7 @@ use super::OpenOptions;
 use super::metadata::{Metadata, stat};
 use crate::buf::{BufResult, IoBuf, IoBufMut};
 use crate::driver::Op;
+use crate::op::hits::Hits;
 use crate::op::kinds::close::{Close, Closing};
 use crate::op::kinds::fadvise::Fadvise;
 use crate::op::kinds::fsync::Fsync;
@@ -19,6 +20,7 @@ use crate::op::kinds::read::Read;
 use crate::op::kinds::vectored::{Readv, Segments, Writev};
 use crate::op::kinds::write::Write;
 use crate::op::{ReadMode, SharedFd};
+use crate::sys::{WithoutWaiting, is_direct, without_waiting};
 use crate::worker::{Core, context};
 
 /// An open file, bound to the worker that opened it.
@@ -108,14 +110,15 @@ impl File {
     pub(super) fn from_fd(core: &Rc<Core>, fd: OwnedFd) -> Self {
         // A file of FUSE claims to be ready at any time, and then keeps an inline read, and with it
         // the worker, for as long as its server likes.
-        let mode = if crate::sys::reads_must_wait(fd.as_fd()) {
-            ReadMode::Async
-        } else {
-            ReadMode::Inline
+        let (mode, hits) = match without_waiting(fd.as_fd()) {
+            WithoutWaiting::Never => (ReadMode::Async, Hits::never()),
+            // A direct read that may not wait for the cache waits for the device.
+            WithoutWaiting::Tried if !is_direct(fd.as_fd()) => (ReadMode::Inline, Hits::new()),
+            WithoutWaiting::Tried | WithoutWaiting::Unknown => (ReadMode::Inline, Hits::never()),
         };
         Self {
             core: Rc::clone(core),
-            fd: SharedFd::new(fd),
+            fd: SharedFd::with_hits(fd, hits),
             mode,
         }
     }

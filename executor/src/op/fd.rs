@@ -5,33 +5,54 @@
 //! A descriptor is adopted only from the result of an operation that makes one.
 #![allow(unsafe_code, reason = "adopts descriptors that operations return")]
 
+use std::cell::Cell;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::rc::Rc;
+
+use super::hits::Hits;
 
 /// A descriptor owned by its object and by every operation in flight on it, so that its number
 /// cannot be closed and reused under an operation.
 #[derive(Clone, Debug)]
-pub(crate) struct SharedFd(Rc<OwnedFd>);
+pub(crate) struct SharedFd(Rc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    fd: OwnedFd,
+    hits: Cell<Hits>,
+}
 
 impl SharedFd {
     pub(crate) fn new(fd: OwnedFd) -> Self {
-        Self(Rc::new(fd))
+        Self::with_hits(fd, Hits::never())
+    }
+
+    /// As [`new`](Self::new), for a file whose reads may be tried.
+    pub(crate) fn with_hits(fd: OwnedFd, hits: Hits) -> Self {
+        let hits = Cell::new(hits);
+        Self(Rc::new(Shared { fd, hits }))
     }
 
     #[inline]
     pub(crate) fn raw(&self) -> RawFd {
-        self.0.as_raw_fd()
+        self.0.fd.as_raw_fd()
+    }
+
+    #[inline]
+    pub(crate) fn hits(&self) -> &Cell<Hits> {
+        &self.0.hits
     }
 
     /// Gives the descriptor to its only owner, or the handle back while operations use it.
     pub(crate) fn try_unwrap(self) -> Result<OwnedFd, Self> {
-        Rc::try_unwrap(self.0).map_err(Self)
+        let shared = Rc::try_unwrap(self.0).map_err(Self)?;
+        Ok(shared.fd)
     }
 }
 
 impl AsFd for SharedFd {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.0.as_fd()
+        self.0.fd.as_fd()
     }
 }
 

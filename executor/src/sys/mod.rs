@@ -44,11 +44,21 @@ pub(crate) unsafe fn own_fd(fd: RawFd) -> OwnedFd {
     unsafe { OwnedFd::from_raw_fd(fd) }
 }
 
-/// Says whether a regular file's reads cannot be tried without waiting (`RWF_NOWAIT`,
-/// preadv2(2)). Asks nothing of the file system, which may never answer, and reads nothing: it
+/// How a file may be read without waiting.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum WithoutWaiting {
+    /// A read can be tried, which gives what is cached (`RWF_NOWAIT`, preadv2(2)).
+    Tried,
+    /// It cannot be tried, and may take for ever.
+    Never,
+    /// It is not a regular file.
+    Unknown,
+}
+
+/// Says how a file may be read without waiting. Asks nothing of the file system, which may never answer, and reads nothing: it
 /// asks for a byte behind the end of every file that the kernel can have, as one that is there might
 /// start the device.
-pub(crate) fn reads_must_wait(fd: BorrowedFd<'_>) -> bool {
+pub(crate) fn without_waiting(fd: BorrowedFd<'_>) -> WithoutWaiting {
     // SAFETY: all zeroes is a statx.
     let mut stat: libc::statx = unsafe { std::mem::zeroed() };
     let flags = libc::AT_EMPTY_PATH | libc::AT_STATX_DONT_SYNC;
@@ -64,7 +74,7 @@ pub(crate) fn reads_must_wait(fd: BorrowedFd<'_>) -> bool {
     };
     // A device may notice being read.
     if known < 0 || u32::from(stat.stx_mode) & libc::S_IFMT != libc::S_IFREG {
-        return false;
+        return WithoutWaiting::Unknown;
     }
     let mut byte = 0u8;
     let vec = libc::iovec {
@@ -81,7 +91,44 @@ pub(crate) fn reads_must_wait(fd: BorrowedFd<'_>) -> bool {
             libc::RWF_NOWAIT,
         )
     };
-    read < 0 && last_error().raw_os_error() == Some(libc::EOPNOTSUPP)
+    if read < 0 && last_error().raw_os_error() == Some(libc::EOPNOTSUPP) {
+        return WithoutWaiting::Never;
+    }
+    WithoutWaiting::Tried
+}
+
+/// Says whether a file is read past the page cache (`O_DIRECT`), or does not say.
+pub(crate) fn is_direct(fd: BorrowedFd<'_>) -> bool {
+    // SAFETY: an open descriptor and no pointer.
+    let flags = unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_GETFL) };
+    flags < 0 || flags & libc::O_DIRECT != 0
+}
+
+/// Reads what the page cache has of `len` bytes at `offset`, without waiting for more
+/// (`RWF_NOWAIT`, preadv2(2)). Returns how much that was; nothing for an error, which whoever asks
+/// in earnest will get.
+///
+/// # Safety
+///
+/// - `len` bytes may be written at `ptr`, and nothing else uses them during the call.
+pub(crate) unsafe fn read_cached(
+    fd: BorrowedFd<'_>,
+    ptr: *mut u8,
+    len: usize,
+    offset: u64,
+) -> usize {
+    // A negative one would name the descriptor's own position.
+    let Ok(offset) = libc::off_t::try_from(offset) else {
+        return 0;
+    };
+    let vec = libc::iovec {
+        iov_base: ptr.cast(),
+        iov_len: len,
+    };
+    let (fd, flags) = (fd.as_raw_fd(), libc::RWF_NOWAIT);
+    // SAFETY: an open descriptor, and one segment, a local, whose bytes are the caller's to write.
+    let read = unsafe { libc::preadv2(fd, &raw const vec, 1, offset, flags) };
+    usize::try_from(read).unwrap_or(0)
 }
 
 /// An eventfd, non-blocking and closed on exec.
