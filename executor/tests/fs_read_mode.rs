@@ -117,7 +117,7 @@ fn a_read_that_would_wait_is_refused_once() {
 fn reads_that_are_handed_off_are_submitted_past_the_limit_of_what_a_turn_copies() {
     let bytes = content(LEN);
     let on_disk = file_on_disk();
-    let config = Config::new().submit_bytes_max(4096);
+    let config = Config::new().submit_bytes_max(4096).cached_bytes_max(0);
     for (mode, enters_less) in [(ReadMode::Inline, false), (ReadMode::Async, true)] {
         let on_disk = on_disk.path().to_owned();
         let bytes = bytes.clone();

@@ -46,6 +46,10 @@ pub(crate) use op::Op;
 /// again once the consumer has caught up.
 const READY_MAX: usize = 256;
 
+/// What an operation that is done at once counts for at least, in bytes copied: about the time of
+/// its system call.
+const DONE_AT_ONCE_COST: u64 = 8 * 1024;
+
 /// How long the kernel is left alone after it refused an enter.
 const BACKOFF: Duration = Duration::from_micros(100);
 
@@ -58,6 +62,7 @@ pub(crate) struct Counters {
     pub(crate) overflows: u64,
     pub(crate) queued_high_water: usize,
     pub(crate) unknown: u64,
+    pub(crate) done_at_once: u64,
 }
 
 /// A backend and its operations.
@@ -75,6 +80,9 @@ pub(crate) struct Driver {
     /// Bytes of reads pushed since the last enter.
     inline_bytes: u64,
     inline_bytes_max: u64,
+    /// Bytes that the poll that runs may still have copied by reads that are done in it.
+    poll_bytes: u64,
+    poll_bytes_max: u64,
     kick_fd: RawFd,
     kick_armed: bool,
     /// Identities of buffer groups that were given back, and the first that never was in use.
@@ -112,6 +120,8 @@ impl Driver {
             cancels_max,
             inline_bytes: 0,
             inline_bytes_max: config.submit_bytes_max as u64,
+            poll_bytes: 0,
+            poll_bytes_max: config.cached_bytes_max as u64,
             kick_fd,
             kick_armed: false,
             groups_free: Vec::new(),
@@ -192,6 +202,26 @@ impl Driver {
             pending.deferred |= backend.wants_look();
         }
         pending
+    }
+
+    /// Begins a poll; returns how many bytes the last one had copied by reads that were done in
+    /// it.
+    #[inline]
+    pub(crate) fn begin_poll(&mut self) -> u64 {
+        let copied = self.poll_bytes_max - self.poll_bytes;
+        self.poll_bytes = self.poll_bytes_max;
+        copied
+    }
+
+    /// Says whether an operation that copies so many bytes may be done in the poll that runs.
+    #[inline]
+    fn take_poll_bytes(&mut self, len: u32) -> bool {
+        let cost = u64::from(len).max(DONE_AT_ONCE_COST);
+        let may = cost <= self.poll_bytes && matches!(self.backend, Some(Backend::Uring(_)));
+        if may {
+            self.poll_bytes -= cost;
+        }
+        may
     }
 
     /// Pushes what waits, submits it, and waits as told.

@@ -48,7 +48,10 @@ impl<K: Kind> Op<K> {
     /// Submits the operation. The waker and the kind's memory are user code in part (`Clone`,
     /// [`IoBuf`](crate::buf::IoBuf), `AsFd`): they are asked before the driver is borrowed.
     #[inline]
-    fn start(&mut self, memory: K::Memory, cx: &Context<'_>) -> Poll<K::Output> {
+    fn start(&mut self, mut memory: K::Memory, cx: &Context<'_>) -> Poll<K::Output> {
+        if let Some(outcome) = self.try_at_once(&mut memory) {
+            return Poll::Ready(self.kind.complete(outcome, memory));
+        }
         let (owner, spare) = self.driver.borrow_mut().start(cx.waker());
         let waker = spare.unwrap_or_else(|| cx.waker().clone());
         let (new, request) = prepare(&self.kind, memory, Results::One(None), owner);
@@ -60,6 +63,19 @@ impl<K: Kind> Op<K> {
             }
             Submitted::Closed(key) => self.refused(key),
         }
+    }
+
+    /// Does the operation without the backend, where that takes no waiting and the poll has not
+    /// had enough of it.
+    #[inline]
+    fn try_at_once(&self, memory: &mut K::Memory) -> Option<Outcome> {
+        let len = self.kind.tries(memory)?;
+        if !self.driver.borrow_mut().take_poll_bytes(len) {
+            return None;
+        }
+        let outcome = self.kind.done_at_once(memory)?;
+        self.driver.borrow_mut().counters.done_at_once += 1;
+        Some(outcome)
     }
 
     #[cold]

@@ -12,6 +12,7 @@ use super::OpenOptions;
 use super::metadata::{Metadata, stat};
 use crate::buf::{BufResult, IoBuf, IoBufMut};
 use crate::driver::Op;
+use crate::op::hits::Hits;
 use crate::op::kinds::close::{Close, Closing};
 use crate::op::kinds::fadvise::Fadvise;
 use crate::op::kinds::fsync::Fsync;
@@ -117,11 +118,17 @@ impl File {
         } else {
             ReadMode::Inline
         };
-        let fd = if waits.close {
-            SharedFd::closed_by(fd, context::close_behind)
+        let hits = if waits.asks_cache {
+            Hits::new()
         } else {
-            SharedFd::new(fd)
+            Hits::never()
         };
+        let close = if waits.close {
+            context::close_behind
+        } else {
+            drop
+        };
+        let fd = SharedFd::of_file(fd, hits, close);
         Self {
             core: Rc::clone(core),
             fd,

@@ -29,6 +29,7 @@
 use std::io;
 
 pub(crate) mod fd;
+pub(crate) mod hits;
 pub(crate) mod kinds;
 pub(crate) mod lifecycle;
 pub(crate) mod request;
@@ -53,6 +54,15 @@ impl Outcome {
     #[inline]
     pub(crate) fn into_result(self) -> io::Result<u32> {
         crate::sys::result(self.result)
+    }
+
+    /// The outcome of an operation that moved so many bytes.
+    #[inline]
+    pub(crate) fn count(count: u32) -> Self {
+        Self {
+            result: count.cast_signed(),
+            flags: 0,
+        }
     }
 
     /// The outcome of an operation that no backend will ever finish.
@@ -87,6 +97,21 @@ pub(crate) unsafe trait Kind: Sized + 'static {
     /// as a value of its type, until it is taken back; `owner` identifies the driver that will run
     /// the operation.
     fn request(&self, memory: &mut Self::Memory, owner: usize) -> Request;
+
+    /// Returns how many bytes the operation copies when it is done there and then, where that
+    /// may be tried.
+    #[inline]
+    fn tries(&self, memory: &Self::Memory) -> Option<u32> {
+        let _ = memory;
+        None
+    }
+
+    /// Does the operation without a backend, unless it would wait.
+    #[inline]
+    fn done_at_once(&self, memory: &mut Self::Memory) -> Option<Outcome> {
+        let _ = memory;
+        None
+    }
 
     /// Makes the output of the result and the memory that came back.
     fn complete(&self, outcome: Outcome, memory: Self::Memory) -> Self::Output;

@@ -15,6 +15,7 @@ use crate::support::{self, HUNG};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
     Ring,
+    Cached,
     Threads,
     Sim,
 }
@@ -23,6 +24,7 @@ impl Kind {
     fn name(self) -> &'static str {
         match self {
             Self::Ring => "ring",
+            Self::Cached => "cached",
             Self::Threads => "threads",
             Self::Sim => "sim",
         }
@@ -58,11 +60,13 @@ impl Backend {
     }
 
     pub(crate) fn config(&self) -> Config {
-        Config::new().backend(match self.kind {
-            Kind::Ring => BackendChoice::Auto,
-            Kind::Threads => BackendChoice::Threads,
-            Kind::Sim => BackendChoice::Sim(SimConfig::system(self.seed)),
-        })
+        let config = Config::new();
+        match self.kind {
+            Kind::Ring => config.cached_bytes_max(0),
+            Kind::Cached => config,
+            Kind::Threads => config.backend(BackendChoice::Threads),
+            Kind::Sim => config.backend(BackendChoice::Sim(SimConfig::system(self.seed))),
+        }
     }
 
     pub(crate) fn worker(&self) -> Worker {

@@ -5,8 +5,10 @@
 //! The request points to the buffer, whose bytes do not move (`IoBufMut`).
 #![allow(unsafe_code, reason = "implements Kind")]
 
+use std::os::fd::AsFd as _;
+
 use crate::buf::{BufResult, IoBufMut};
-use crate::op::request::request_len;
+use crate::op::request::{RW_LEN_MAX, request_len};
 use crate::op::{Kind, Outcome, ReadMode, Request, SharedFd};
 
 /// Reads at `offset` into `B`.
@@ -44,6 +46,31 @@ unsafe impl<B: IoBufMut> Kind for Read<B> {
             offset: self.offset,
             mode: self.mode,
         }
+    }
+
+    #[inline]
+    fn tries(&self, (buf, fd): &Self::Memory) -> Option<u32> {
+        let (tried, hits) = fd.hits().get().next();
+        fd.hits().set(hits);
+        let len = buf.capacity();
+        let wanted = tried && self.mode == ReadMode::Inline && len > 0 && len <= RW_LEN_MAX;
+        wanted.then(|| request_len(len))
+    }
+
+    #[inline]
+    fn done_at_once(&self, (buf, fd): &mut Self::Memory) -> Option<Outcome> {
+        let (len, ptr) = (buf.capacity(), buf.stable_mut_ptr());
+        // SAFETY: `len` bytes may be written at `ptr` (`IoBufMut`), and the buffer is here, by
+        // value, until the call is over.
+        let read = unsafe { crate::sys::read_cached(fd.as_fd(), ptr, len, self.offset) };
+        let hits = fd.hits();
+        // Fewer are the end of the file, or of what is cached: the backend finds out.
+        if read != len {
+            hits.set(hits.get().missed());
+            return None;
+        }
+        hits.set(hits.get().hit());
+        Some(Outcome::count(request_len(len)))
     }
 
     #[inline]
