@@ -201,10 +201,11 @@ fn entries_file() -> Result<NativeFileAsyncBlobRandomReader, Failure> {
 
 async fn entry_read(times: u64) -> Result<(), Failure> {
     let blob = entries_file()?;
+    let step = usize::try_from(TASKS)?;
     let task = |first| {
         let blob = blob.clone();
         spawn_local(async move {
-            for number in (first..times).step_by(TASKS as usize) {
+            for number in (first..times).step_by(step) {
                 let (at, len) = entry(number);
                 let dest = Destination::from(Vec::with_capacity(len));
                 let (read, dest) = blob.read_into_async(at, len, dest, ReadHow::NoWait).await;
