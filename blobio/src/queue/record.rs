@@ -126,7 +126,7 @@ impl From<To> for Place {
 
 impl Place {
     /// Gives the destination if it is here.
-    #[inline]
+    #[inline(always)]
     pub(super) fn take_ready(&mut self) -> Option<Destination> {
         match std::mem::replace(self, Self::Away) {
             Self::Fresh(dest) | Self::Here(dest) => Some(dest),
@@ -242,7 +242,7 @@ impl Record {
 
     /// Gives the length of the next piece: at most the longest read of the blob, ending at a
     /// multiple of its alignment if another one follows.
-    #[inline]
+    #[inline(always)]
     pub(super) fn piece_len(&self) -> usize {
         let read_max = self.blob.read_max;
         let at = self.piece_pos();
@@ -342,7 +342,7 @@ impl Records {
     }
 
     /// Drops a record where it is.
-    #[inline]
+    #[inline(always)]
     pub(super) fn discard(&mut self, key: Key) {
         if self.get(key).is_some() {
             let next = std::mem::replace(&mut self.free, key.slot);

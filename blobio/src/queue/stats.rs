@@ -220,7 +220,7 @@ impl Counters {
     }
 
     /// Counts a request that has ended.
-    #[inline]
+    #[inline(always)]
     pub(super) fn ended(
         &mut self,
         record: &Record,

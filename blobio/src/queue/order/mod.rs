@@ -219,7 +219,7 @@ impl<T> Order<T> {
     ///
     /// `admit` is told class and bytes. It is asked of no more than eight requests, in the order in
     /// which they would go, and must have no effect: only what is returned was taken.
-    #[inline]
+    #[inline(always)]
     pub fn pop(
         &mut self,
         now_ns: u64,
