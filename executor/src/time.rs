@@ -50,6 +50,18 @@ pub fn now() -> Instant {
     clock::now()
 }
 
+/// Returns a time that costs no look at the clock: when the current worker last began to poll
+/// tasks or looked for completions. Outside of a worker, the time.
+///
+/// It is behind [`now`] by no more than what has run since: tasks for about
+/// [`Config::reap_interval`](crate::Config::reap_interval), or one that does not yield for longer.
+/// For what is counted often and need not be exact.
+#[must_use]
+#[inline]
+pub fn recent() -> Instant {
+    context::look(Core::slice_start).unwrap_or_else(clock::now)
+}
+
 const FAR: Duration = Duration::from_secs(60 * 60 * 24 * 365 * 30);
 
 /// Waits until `deadline`.

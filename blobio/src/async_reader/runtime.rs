@@ -6,7 +6,7 @@
 
 pub(crate) use corelane::buf::{AlignedBuf, IoBuf, IoBufMut, PoolBuf};
 pub(crate) use corelane::sync::{Notify, Semaphore, channel, local, oneshot};
-pub(crate) use corelane::time::{now, sleep, sleep_until, timeout};
+pub(crate) use corelane::time::{now, recent, sleep, sleep_until, timeout};
 pub(crate) use corelane::{
     BlockingError, BlockingHandle, Idle, JoinError, JoinHandle, Pool, RemoteSpawner, idle,
     need_preempt, on_worker, pool, spawn_blocking, spawn_local, spawner, yield_now,

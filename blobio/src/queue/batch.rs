@@ -137,6 +137,7 @@ impl BatchState {
         })
     }
 
+    #[inline]
     pub(super) fn set_key(&self, index: u32, key: Key) {
         self.cell.borrow_mut().slots[index as usize] = Slot::Pending(key);
     }

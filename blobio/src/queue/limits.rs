@@ -156,6 +156,7 @@ impl InFlight {
 
     /// Says whether one more operation may start; has no effect.
     #[must_use]
+    #[inline]
     pub fn admit(&self, class: Class, bytes: u64) -> Admit {
         let index = class.index();
         if !self.classes[index].has_room(&self.limits.classes[index], bytes) {
@@ -168,6 +169,7 @@ impl InFlight {
     }
 
     /// Counts an operation as in flight, room or not: that is for [`admit`](Self::admit) to say.
+    #[inline]
     pub fn start(&mut self, class: Class, bytes: u64) -> Flight {
         self.classes[class.index()].add(bytes);
         self.all.add(bytes);
@@ -179,6 +181,7 @@ impl InFlight {
     /// # Panics
     ///
     /// Panics when it was started by other counters that had more in flight.
+    #[inline]
     pub fn finish(&mut self, flight: Flight) {
         let Flight { class, bytes } = flight;
         self.classes[class.index()].subtract(bytes);

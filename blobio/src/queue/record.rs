@@ -3,8 +3,6 @@
 use std::rc::Rc;
 use std::task::Waker;
 
-use slab::Slab;
-
 use super::Class;
 use super::batch::BatchState;
 use super::blob::Entry;
@@ -17,13 +15,17 @@ use crate::async_reader::runtime::oneshot;
 
 /// What a queued request takes in the queue's tables, in bytes: its record, its tag, its place in
 /// the order and with its deadline, and its place among its neighbours, where that is kept.
-pub const RECORD_LEN: usize = size_of::<Record>()
-    + size_of::<usize>()
+pub const RECORD_LEN: usize = size_of::<Slot>()
     + size_of::<u64>()
     + order::Order::<Key>::RECORD_LEN
     + order::Order::<Key>::DEADLINE_LEN
     + 2 * size_of::<(u64, u64, Key)>()
     + size_of::<usize>();
+
+/// No deadline.
+const NEVER: u64 = u64::MAX;
+/// No slot.
+const NONE: u32 = u32::MAX;
 
 /// The requests that the tables have room for after their first growth.
 const GROWTH_MIN: usize = 64;
@@ -60,10 +62,11 @@ pub(super) struct Record {
     pub(super) end: usize,
     /// Nanoseconds on the queue's clock.
     pub(super) since_ns: u64,
-    pub(super) deadline_ns: Option<u64>,
+    /// [`NEVER`] without one.
+    deadline_ns: u64,
     pub(super) name: Option<Box<str>>,
     /// How it ends when its destination is back: it was cancelled meanwhile, or a read failed.
-    pub(super) error: Option<ReadError>,
+    pub(super) error: Option<Box<ReadError>>,
     pub(super) to: Place,
     pub(super) target: Target,
 }
@@ -99,8 +102,8 @@ pub(super) enum Place {
 pub(super) enum Target {
     /// A handle, and whom to wake.
     Handle(Option<Waker>),
-    /// The result of a handle's request.
-    Finished(Finished),
+    /// The result of a handle's request, whose destination is where it was.
+    Finished(Result<usize, ReadError>),
     Batch(Rc<BatchState>, u32),
     Remote(oneshot::Sender<Finished>),
     /// Nobody.
@@ -123,6 +126,7 @@ impl From<To> for Place {
 
 impl Place {
     /// Gives the destination if it is here.
+    #[inline(always)]
     pub(super) fn take_ready(&mut self) -> Option<Destination> {
         match std::mem::replace(self, Self::Away) {
             Self::Fresh(dest) | Self::Here(dest) => Some(dest),
@@ -141,10 +145,11 @@ impl Place {
 }
 
 impl Record {
-    pub(super) fn new(request: Request, now_ns: u64, target: Target) -> Self {
+    #[inline]
+    fn new(serial: u32, request: Request, now_ns: u64, target: Target) -> Self {
         let options = request.options;
         Self {
-            serial: 0,
+            serial,
             state: State::Queued,
             class: options.class,
             exact: options.exact,
@@ -159,12 +164,32 @@ impl Record {
             done: 0,
             end: usize::MAX,
             since_ns: now_ns,
-            deadline_ns: None,
+            deadline_ns: NEVER,
             name: options.name,
             error: None,
             to: request.to.into(),
             target,
         }
+    }
+
+    #[inline]
+    pub(super) fn deadline_ns(&self) -> Option<u64> {
+        (self.deadline_ns != NEVER).then_some(self.deadline_ns)
+    }
+
+    pub(super) fn set_deadline_ns(&mut self, deadline_ns: Option<u64>) {
+        self.deadline_ns = deadline_ns.unwrap_or(NEVER);
+    }
+
+    /// Says whether it has ended after its deadline.
+    #[inline]
+    pub(super) fn is_late(&self, now_ns: u64) -> bool {
+        now_ns > self.deadline_ns
+    }
+
+    /// Notes how it ends, unless that is known already.
+    pub(super) fn fail(&mut self, error: ReadError) {
+        self.error.get_or_insert_with(|| Box::new(error));
     }
 
     /// Says whether it may share a read with its neighbours.
@@ -192,6 +217,7 @@ impl Record {
     }
 
     /// Gives the destination to a read of the next piece, which has `len` bytes.
+    #[inline(always)]
     pub(super) fn take_piece(&mut self, len: usize) -> Option<Destination> {
         let dest = self.to.take_ready()?;
         Some(match self.done {
@@ -216,6 +242,7 @@ impl Record {
 
     /// Gives the length of the next piece: at most the longest read of the blob, ending at a
     /// multiple of its alignment if another one follows.
+    #[inline(always)]
     pub(super) fn piece_len(&self) -> usize {
         let read_max = self.blob.read_max;
         let at = self.piece_pos();
@@ -235,72 +262,104 @@ impl Record {
 
 /// The records, by key.
 pub(super) struct Records {
-    slots: Slab<Record>,
+    slots: Vec<Slot>,
     /// The tags, by slot: apart, so that looking through all of them touches little memory.
     tags: Vec<u64>,
+    /// The free slot that is used next.
+    free: u32,
     serial: u32,
     /// How many there usually are at most: the tables do not grow past it by doubling.
     usual_max: usize,
 }
 
+/// A place for a record. A record is made in it and dropped in it: it is not small.
+enum Slot {
+    /// The free slot after this one.
+    Free(u32),
+    Held(Record),
+}
+
 impl Records {
     pub(super) fn new(usual_max: usize) -> Self {
         Self {
-            slots: Slab::new(),
+            slots: Vec::new(),
             tags: Vec::new(),
+            free: NONE,
             serial: 0,
             usual_max,
         }
     }
 
-    fn grow(&mut self) {
+    /// Makes a slot where none is free.
+    #[cold]
+    fn add_slot(&mut self) {
         let len = self.slots.len();
-        if len < self.slots.capacity() || len >= self.usual_max {
-            return;
+        if len == self.slots.capacity() && len < self.usual_max {
+            let more = len.clamp(GROWTH_MIN, self.usual_max.max(GROWTH_MIN));
+            let more = more.min(self.usual_max - len);
+            self.slots.reserve_exact(more);
+            self.tags.reserve_exact(more);
         }
-        let more = len.clamp(GROWTH_MIN, self.usual_max.max(GROWTH_MIN));
-        let more = more.min(self.usual_max - len);
-        self.slots.reserve_exact(more);
-        self.tags.reserve_exact(more);
+        self.free = u32::try_from(len).expect("a queue holds fewer than 2^32 requests");
+        self.slots.push(Slot::Free(NONE));
+        self.tags.push(0);
     }
 
-    pub(super) fn insert(&mut self, tag: u64, mut record: Record) -> Key {
+    #[inline(always)]
+    pub(super) fn insert(&mut self, request: Request, now_ns: u64, target: Target) -> Key {
+        if self.free == NONE {
+            self.add_slot();
+        }
         self.serial = self.serial.wrapping_add(1);
-        record.serial = self.serial;
-        self.grow();
-        let slot = self.slots.insert(record);
-        if self.tags.len() <= slot {
-            self.tags.resize(slot + 1, 0);
-        }
-        self.tags[slot] = tag;
-        Key {
-            slot: u32::try_from(slot).expect("a queue holds fewer than 2^32 requests"),
+        let key = Key {
+            slot: self.free,
             serial: self.serial,
+        };
+        let index = key.slot as usize;
+        self.tags[index] = request.options.tag;
+        let slot = &mut self.slots[index];
+        if let Slot::Free(next) = *slot {
+            self.free = next;
+        }
+        *slot = Slot::Held(Record::new(key.serial, request, now_ns, target));
+        key
+    }
+
+    #[inline]
+    pub(super) fn get(&self, key: Key) -> Option<&Record> {
+        match self.slots.get(key.slot as usize)? {
+            Slot::Held(record) if record.serial == key.serial => Some(record),
+            _ => None,
         }
     }
 
-    pub(super) fn get(&self, key: Key) -> Option<&Record> {
-        let record = self.slots.get(key.slot as usize)?;
-        (record.serial == key.serial).then_some(record)
-    }
-
+    #[inline]
     pub(super) fn get_mut(&mut self, key: Key) -> Option<&mut Record> {
-        let record = self.slots.get_mut(key.slot as usize)?;
-        (record.serial == key.serial).then_some(record)
+        match self.slots.get_mut(key.slot as usize)? {
+            Slot::Held(record) if record.serial == key.serial => Some(record),
+            _ => None,
+        }
     }
 
     /// Drops a record where it is.
+    #[inline(always)]
     pub(super) fn discard(&mut self, key: Key) {
         if self.get(key).is_some() {
-            drop(self.slots.remove(key.slot as usize));
+            let next = std::mem::replace(&mut self.free, key.slot);
+            self.slots[key.slot as usize] = Slot::Free(next);
         }
     }
 
     pub(super) fn remove(&mut self, key: Key) -> Option<Record> {
         self.get(key)?;
-        Some(self.slots.remove(key.slot as usize))
+        let next = std::mem::replace(&mut self.free, key.slot);
+        match std::mem::replace(&mut self.slots[key.slot as usize], Slot::Free(next)) {
+            Slot::Held(record) => Some(record),
+            Slot::Free(_) => None,
+        }
     }
 
+    #[inline]
     pub(super) fn tag(&self, key: Key) -> u64 {
         self.tags[key.slot as usize]
     }
@@ -308,24 +367,22 @@ impl Records {
     /// Gives the records whose tag has the bits of `value` where `mask` has ones.
     pub(super) fn tagged(&self, mask: u64, value: u64) -> impl Iterator<Item = (Key, &Record)> {
         let wanted = value & mask;
-        let slots = self.tags.iter().enumerate();
+        let slots = (0..).zip(&self.tags);
         slots
             .filter(move |(_, tag)| **tag & mask == wanted)
-            .filter_map(|(slot, _)| Some(self.entry(slot, self.slots.get(slot)?)))
+            .filter_map(|(slot, _)| entry(slot, &self.slots[slot as usize]))
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = (Key, &Record)> {
-        self.slots
-            .iter()
-            .map(|(slot, record)| self.entry(slot, record))
+        let slots = (0..).zip(&self.slots);
+        slots.filter_map(|(slot, place)| entry(slot, place))
     }
+}
 
-    fn entry<'a>(&self, slot: usize, record: &'a Record) -> (Key, &'a Record) {
-        let slot = u32::try_from(slot).expect("a queue holds fewer than 2^32 requests");
-        let key = Key {
-            slot,
-            serial: record.serial,
-        };
-        (key, record)
-    }
+fn entry(slot: u32, place: &Slot) -> Option<(Key, &Record)> {
+    let Slot::Held(record) = place else {
+        return None;
+    };
+    let serial = record.serial;
+    Some((Key { slot, serial }, record))
 }

@@ -220,6 +220,7 @@ impl Counters {
     }
 
     /// Counts a request that has ended.
+    #[inline(always)]
     pub(super) fn ended(
         &mut self,
         record: &Record,
@@ -228,16 +229,27 @@ impl Counters {
         now_ns: u64,
     ) {
         let latency_ns = now_ns.saturating_sub(record.since_ns);
-        let late = record.deadline_ns.is_some_and(|deadline| now_ns > deadline);
+        let late = record.is_late(now_ns);
         let class = &mut self.totals.classes[record.class.index()];
         class.outcomes.add(result, late);
         if let Ok(len) = result {
             self.totals.bytes_asked += *len as u64;
             class.latency_ns.record(latency_ns);
         }
-        if self.watches.is_empty() {
-            return;
+        if !self.watches.is_empty() {
+            self.tell_watches(record, tag, result, late, latency_ns);
         }
+    }
+
+    #[cold]
+    fn tell_watches(
+        &mut self,
+        record: &Record,
+        tag: u64,
+        result: &Result<usize, ReadError>,
+        late: bool,
+        latency_ns: u64,
+    ) {
         self.watches.retain(|watch| watch.strong_count() > 0);
         for seen in self.watches.iter().filter_map(Weak::upgrade) {
             let seen = &mut *seen.borrow_mut();

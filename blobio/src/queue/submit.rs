@@ -60,6 +60,7 @@ impl Default for Cached {
 }
 
 /// Says how to issue a read of `len` bytes.
+#[inline]
 pub(super) fn first(cached: Cached, len: usize) -> ReadHow {
     if !cached.has_cache {
         ReadHow::Auto
@@ -78,6 +79,7 @@ pub(super) fn after_refusal(_cached: Cached, _len: usize) -> ReadHow {
 }
 
 /// Learns from a read that was issued as `how` and was refused, or not.
+#[inline]
 pub(super) fn learn(cached: Cached, how: ReadHow, refused: bool) -> Cached {
     match how {
         // As nearly all reads of what is cached end: there is nothing new in it.

@@ -54,6 +54,16 @@ impl Drop for Entered<'_> {
     }
 }
 
+/// Looks at the current worker, if the thread is in one. `look` calls nobody: the list of workers
+/// is borrowed.
+#[inline]
+pub(crate) fn look<R>(look: impl FnOnce(&Core) -> R) -> Option<R> {
+    CURRENT
+        .try_with(|current| current.borrow().last().map(|(_, core)| look(core)))
+        .ok()
+        .flatten()
+}
+
 /// Calls `access` with the current worker, if the thread is in one.
 pub(crate) fn try_with<R>(access: impl FnOnce(&Rc<Core>) -> R) -> Option<R> {
     let core = CURRENT

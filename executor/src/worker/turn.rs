@@ -227,6 +227,11 @@ impl Core {
         }
     }
 
+    /// Gives when the worker last began to poll tasks, or looked for completions in between.
+    pub(crate) fn slice_start(&self) -> Instant {
+        self.slice_start.get()
+    }
+
     /// Says whether the running task has had its share.
     pub(crate) fn need_preempt(&self) -> bool {
         let pending = self.driver.borrow_mut().pending();

@@ -9,7 +9,10 @@ use std::rc::Rc;
 use std::task::{Poll, Waker};
 use std::time::Duration;
 
-use blobio::{NativeFileAsyncBlobRandomReader, RandomReadBlobAsync};
+use blobio::queue::limits::{Bounds, Limits};
+use blobio::queue::order::Policy;
+use blobio::queue::{BlobQueue, OnError, QueueConfig, Request};
+use blobio::{Destination, NativeFileAsyncBlobRandomReader, RandomReadBlobAsync, ReadHow};
 use clap::ValueEnum;
 use corelane::sync::channel::bounded;
 use corelane::{Config, Worker, spawn_local, time, yield_now};
@@ -32,6 +35,10 @@ pub(crate) enum Case {
     Read,
     /// The same through blobio's reader.
     BlobRead,
+    /// Read 4 KiB at most of it into memory of its own.
+    EntryRead,
+    /// The same through a queue, in batches; what it takes more is the queue's.
+    QueueRead,
     /// Send a number through a bounded channel of 256 to another task of the worker, one by one.
     Message,
 }
@@ -46,6 +53,8 @@ impl Case {
 /// Tasks that work at the same time, where a case has several.
 const TASKS: u64 = 32;
 const READ_LEN: usize = 4096;
+/// Reads of a batch.
+const BATCH: u64 = 10_000;
 
 pub(crate) fn run(case: Case, times: u64) -> Result<(), Failure> {
     // Counted, time runs slowly: a turn that ended by the clock would count as more instructions.
@@ -58,6 +67,8 @@ pub(crate) fn run(case: Case, times: u64) -> Result<(), Failure> {
         Case::Sleep => worker.block_on(sleep(times)),
         Case::Read => worker.block_on(read(times)),
         Case::BlobRead => worker.block_on(blob_read(times)),
+        Case::EntryRead => worker.block_on(entry_read(times)),
+        Case::QueueRead => worker.block_on(queue_read(times)),
         Case::Message => worker.block_on(message(times)),
     }
 }
@@ -171,6 +182,79 @@ async fn blob_read(times: u64) -> Result<(), Failure> {
     };
     for handle in (0..TASKS).map(task).collect::<Vec<_>>() {
         handle.await??;
+    }
+    Ok(())
+}
+
+/// Gives the position and the length of an entry of a file of 64 times [`READ_LEN`], scattered.
+fn entry(number: u64) -> (u64, usize) {
+    let len = 512 + (number * 8) % 3072;
+    let at = (number * 13) % 63 * READ_LEN as u64 + (number * 24) % 512;
+    (at, usize::try_from(len).unwrap_or(READ_LEN))
+}
+
+fn entries_file() -> Result<NativeFileAsyncBlobRandomReader, Failure> {
+    let mut file = tempfile::tempfile()?;
+    file.write_all(&[7; 64 * READ_LEN])?;
+    Ok(corelane::fs::File::from_std(file).into())
+}
+
+async fn entry_read(times: u64) -> Result<(), Failure> {
+    let blob = entries_file()?;
+    let step = usize::try_from(TASKS)?;
+    let task = |first| {
+        let blob = blob.clone();
+        spawn_local(async move {
+            for number in (first..times).step_by(step) {
+                let (at, len) = entry(number);
+                let dest = Destination::from(Vec::with_capacity(len));
+                let (read, dest) = blob.read_into_async(at, len, dest, ReadHow::NoWait).await;
+                if read? != len || dest.bytes()[len - 1] != 7 {
+                    return Err::<(), Failure>(format!("the entry at {at} is wrong").into());
+                }
+            }
+            Ok(())
+        })
+    };
+    for handle in (0..TASKS).map(task).collect::<Vec<_>>() {
+        handle.await??;
+    }
+    Ok(())
+}
+
+async fn queue_read(times: u64) -> Result<(), Failure> {
+    let bounds = Bounds {
+        ops: u32::try_from(TASKS)?,
+        bytes: 64 << 20,
+    };
+    let queue = BlobQueue::new(QueueConfig {
+        in_flight: Limits {
+            classes: [bounds; 4],
+            all: bounds,
+        },
+        // Counted, time runs slowly: nothing is to grow old by it.
+        policy: Policy {
+            age_after_ns: u64::MAX,
+            ..Policy::default()
+        },
+        ..QueueConfig::default()
+    })?;
+    let blob = queue.register(entries_file()?);
+    for first in (0..times).step_by(usize::try_from(BATCH)?) {
+        let entries = (first..times.min(first + BATCH)).map(entry);
+        let requests = entries.map(|(at, len)| Request::vec(&blob, at, len));
+        let batch = queue
+            .submit_batch(requests.collect(), OnError::Cancel)
+            .await
+            .map_err(|refused| refused.to_string())?;
+        let (error, results) = match batch.await {
+            done if done.first_error.is_none() => (None, done.results),
+            done => (done.first_error, done.results),
+        };
+        let wrong = |read: &&blobio::queue::Finished| read.bytes().last() != Some(&7);
+        if let Some(read) = results.iter().find(wrong) {
+            return Err(format!("of a batch, {error:?} failed: {:?}", read.result).into());
+        }
     }
     Ok(())
 }

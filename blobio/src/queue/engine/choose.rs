@@ -88,6 +88,7 @@ impl State {
     }
 
     /// Takes what is next out of the order, if there is room for it.
+    #[inline(always)]
     fn pop(&mut self) -> Option<Popped<Key>> {
         let in_flight = &self.in_flight;
         let admit = |class, bytes| in_flight.admit(class, bytes);
@@ -103,6 +104,7 @@ impl State {
     /// whether there is anything. Not where that is for the engine to choose: it plans requests
     /// together, calls allocators, and runs after those who have been told something and may ask
     /// for what is more important.
+    #[inline(always)]
     pub(super) fn take_next(&mut self, read: &mut Read, out: &mut Outbox) -> bool {
         self.follow_up(out);
         let apart = self.engine_only == 0 && self.put_off.is_empty();
@@ -119,6 +121,7 @@ impl State {
 
     /// Says whether the engine may find something to choose. It may be wrong about that, but not
     /// when it says no.
+    #[inline]
     pub(super) fn may_choose(&self) -> bool {
         let may_go = |class: &Class| {
             self.order.len_of(*class) > 0 && self.in_flight.admit(*class, 0) == Admit::Take

@@ -10,18 +10,23 @@ use crate::queue::error::ReadError;
 use crate::queue::handle::Finished;
 use crate::queue::line::{Rest, Ticket, Waiting};
 use crate::queue::outbox::Outbox;
-use crate::queue::record::{self, Key, Record, Target};
+use crate::queue::record::{self, Key, Place, Record, Target};
 use crate::queue::request::Request;
 
 impl State {
     /// Takes a request, for which there is a place.
+    #[inline(always)]
     pub(in crate::queue) fn take_in(&mut self, request: Request, target: Target) -> Key {
-        let tag = request.options.tag;
-        let deadline_ns = request.options.deadline.map(|at| self.ns_at(at));
-        let mut record = Record::new(request, self.now_ns, target);
-        record.deadline_ns = deadline_ns;
-        let class = record.class;
-        let key = self.records.insert(tag, record);
+        let class = request.options.class;
+        let deadline = request.options.deadline;
+        let key = self.records.insert(request, self.now_ns, target);
+        if let Some(at) = deadline {
+            let deadline_ns = self.ns_at(at);
+            let record = self.records.get_mut(key);
+            record
+                .expect("it was put there above")
+                .set_deadline_ns(Some(deadline_ns));
+        }
         self.held += 1;
         self.counters.submitted(class, self.held);
         self.enqueue(key);
@@ -29,12 +34,13 @@ impl State {
     }
 
     /// Puts a request, or the next piece of it, into the order.
+    #[inline]
     pub(super) fn enqueue(&mut self, key: Key) {
         let record = self.records.get_mut(key).expect("the request is held");
         let bytes = record.piece_len() as u64;
         let ticket = self
             .order
-            .push(key, record.class, bytes, record.deadline_ns, self.now_ns)
+            .push(key, record.class, bytes, record.deadline_ns(), self.now_ns)
             .expect("the order has a place for each request that is held");
         record.state = record::State::Queued;
         record.ticket = Some(ticket);
@@ -71,24 +77,35 @@ impl State {
 
     /// Ends a request that nothing writes for any more.
     pub(super) fn finish(&mut self, key: Key, result: Result<usize, ReadError>, out: &mut Outbox) {
-        let tag = self.records.tag(key);
         let Some(record) = self.records.get_mut(key) else {
             return;
         };
-        record.state = record::State::Done;
-        let begun = std::mem::take(&mut record.begun);
-        self.begun_bytes -= if begun { record.len as u64 } else { 0 };
         let destination = record.to.take_ready();
-        let target = std::mem::replace(&mut record.target, Target::Detached);
-        self.counters.ended(record, tag, &result, self.now_ns);
         let finished = Finished {
             result,
             destination,
         };
-        match target {
+        self.finish_as(key, finished, out);
+    }
+
+    /// Ends a request whose destination is not with its record any more.
+    #[inline(always)]
+    pub(super) fn finish_as(&mut self, key: Key, finished: Finished, out: &mut Outbox) {
+        let tag = self.records.tag(key);
+        let Some(record) = self.records.get_mut(key) else {
+            return out.drop_finished(finished);
+        };
+        record.state = record::State::Done;
+        let begun = std::mem::take(&mut record.begun);
+        self.begun_bytes -= if begun { record.len as u64 } else { 0 };
+        self.counters
+            .ended(record, tag, &finished.result, self.now_ns);
+        match std::mem::replace(&mut record.target, Target::Detached) {
             Target::Handle(waker) => {
-                let record = self.records.get_mut(key).expect("it was here above");
-                record.target = Target::Finished(finished);
+                record.target = Target::Finished(finished.result);
+                if let Some(to) = finished.destination {
+                    record.to = Place::Here(to);
+                }
                 out.wake_all(waker);
             }
             Target::Batch(batch, index) => {
@@ -109,11 +126,12 @@ impl State {
         self.held -= 1;
         self.line.give_back();
         // Without any that is begun, nobody else would: what was let out may have been cancelled.
-        if begun || self.begun_bytes == 0 {
+        if (begun || self.begun_bytes == 0) && !self.parked.is_empty() {
             self.unpark();
         }
     }
 
+    #[inline(always)]
     fn forget(&mut self, key: Key, out: &mut Outbox) {
         if self.records.get(key).is_some_and(Record::is_plain) {
             self.records.discard(key);
@@ -148,9 +166,9 @@ impl State {
         };
         match record.state {
             record::State::Queued | record::State::Parked => self.dequeue(key),
-            record::State::Chosen => return record.error = Some(error.clone()),
+            record::State::Chosen => return record.error = Some(Box::new(error.clone())),
             record::State::Flying if record.to.is_away() => {
-                return record.error = Some(error.clone());
+                return record.error = Some(Box::new(error.clone()));
             }
             record::State::Flying => {}
             record::State::Done => return,
@@ -239,6 +257,7 @@ impl State {
     }
 
     /// Takes a request of a batch, for which there is a place.
+    #[inline]
     pub(in crate::queue) fn take_in_of_batch(
         &mut self,
         batch: &Rc<BatchState>,
@@ -275,10 +294,14 @@ impl State {
             }
             Target::Finished(_) => {
                 let target = std::mem::replace(&mut record.target, Target::Detached);
+                let destination = record.to.take_ready();
                 out.drop_waker(Some(waker));
                 self.forget(key, out);
                 match target {
-                    Target::Finished(finished) => Some(finished),
+                    Target::Finished(result) => Some(Finished {
+                        result,
+                        destination,
+                    }),
                     _ => None,
                 }
             }
@@ -333,7 +356,7 @@ impl State {
             record::State::Done => false,
         };
         if waits {
-            record.deadline_ns = deadline_ns;
+            record.set_deadline_ns(deadline_ns);
             self.due = true;
         }
         waits

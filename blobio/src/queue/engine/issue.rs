@@ -103,7 +103,8 @@ impl State {
         if let Place::Here(dest) = std::mem::replace(&mut chosen.to, Place::Away) {
             record.to = Place::Here(dest);
         }
-        let error = record.error.take().or(chosen.error.take());
+        let error = record.error.take().map(|error| *error);
+        let error = error.or(chosen.error.take());
         let error = error.or(shut.then_some(ReadError::ShutDown));
         if let Some(error) = error {
             self.finish(key, Err(error), out);
@@ -141,6 +142,7 @@ impl State {
 
     /// Makes `read`, which has ended, that of a request that was taken out of the order, as one in
     /// flight. Says whether there is one: the request may end here.
+    #[inline(always)]
     pub(super) fn read_next(&mut self, key: Key, read: &mut Read, out: &mut Outbox) -> bool {
         let Some(record) = self.records.get_mut(key) else {
             return false;

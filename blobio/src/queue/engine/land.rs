@@ -7,6 +7,7 @@ use super::{Phase, State};
 use crate::async_reader::Destination;
 use crate::plan::Part;
 use crate::queue::error::ReadError;
+use crate::queue::handle::Finished;
 use crate::queue::outbox::Outbox;
 use crate::queue::record::{self, Key, Place};
 use crate::traits::unexpected_eof;
@@ -64,6 +65,7 @@ impl State {
         out.drop_blob(read.blob);
     }
 
+    #[inline(always)]
     fn land_piece(
         &mut self,
         key: Key,
@@ -84,18 +86,18 @@ impl State {
                 && got == record.len
             {
                 to.truncate(got);
-                record.to = Place::Here(to);
-                record.parts = 0;
-                return self.finish(key, Ok(got), out);
+                let finished = Finished {
+                    result: Ok(got),
+                    destination: Some(to),
+                };
+                return self.finish_as(key, finished, out);
             }
             record.to = Place::Here(to);
         }
         match result {
             Ok(got) if got < len => record.end = record.done + got,
             Ok(_) => {}
-            Err(error) => {
-                record.error.get_or_insert(error);
-            }
+            Err(error) => record.fail(error),
         }
         record.parts -= 1;
         if record.parts == 0 {
@@ -136,9 +138,7 @@ impl State {
                         dest.copy_at(at, from);
                     }
                 }
-                Err(error) if gone => {
-                    record.error.get_or_insert(error.clone());
-                }
+                Err(error) if gone => record.fail(error.clone()),
                 // It may be what somebody else wants that cannot be read.
                 Err(_) => record.again = true,
             }
@@ -186,7 +186,7 @@ impl State {
             return;
         };
         if let Some(error) = record.error.take() {
-            return self.finish(key, Err(error), out);
+            return self.finish(key, Err(*error), out);
         }
         if record.to.is_away() {
             let lost = ReadError::Panicked("a blob, which lost the destination,");

@@ -104,8 +104,10 @@ pub(super) async fn lane(inner: Rc<Inner>) {
             let Some(read) = next.await else { return };
             aloft.read = Some(read);
         }
-        let Some(first) = aloft.begin() else { continue };
-        let (mut future, mut how) = first;
+        let Some((future, mut how)) = aloft.begin() else {
+            continue;
+        };
+        let mut future = Some(future);
         let mut has_waited = false;
         let brought = loop {
             let brought = poll_fn(|cx| {
@@ -118,12 +120,13 @@ pub(super) async fn lane(inner: Rc<Inner>) {
                 break brought;
             }
             match brought.to.take().and_then(|to| aloft.again(to)) {
-                Some(again) => (future, how) = again,
+                Some((again, issued)) => {
+                    future = Some(again);
+                    how = issued;
+                }
                 None => break lost(),
             }
         };
-        // The future is code of others and goes before its result is told.
-        guarded(|| drop(future));
         // A lane whose reads are done at once would never let others have their turn.
         if has_waited {
             aloft.land_for_next(brought);
@@ -143,6 +146,7 @@ type Begun = (ReadInto, ReadHow);
 
 impl Aloft<'_> {
     /// Calls the blob; none when nobody wants the read any more, or the blob panicked.
+    #[inline(always)]
     fn begin(&mut self) -> Option<Begun> {
         let inner = self.inner;
         let read = self.read.as_mut()?;
@@ -167,6 +171,7 @@ impl Aloft<'_> {
         begun
     }
 
+    #[inline(always)]
     fn issue(&self, to: Destination, how: ReadHow) -> Option<Begun> {
         let read = self.read.as_ref()?;
         let future = guarded(|| read.blob.read(read.pos, read.len, to, how))?;
@@ -174,6 +179,7 @@ impl Aloft<'_> {
     }
 
     /// Learns from what a read brought, and says whether it was refused and is to be issued again.
+    #[inline]
     fn is_refused(&self, how: ReadHow, brought: &Brought) -> bool {
         let Some(read) = &self.read else {
             return false;
@@ -202,17 +208,18 @@ impl Aloft<'_> {
         if let Some(mut read) = self.read.take() {
             let landed = &mut read;
             self.inner
-                .with_time(|state, out| state.land(landed, brought, out));
+                .with_recent(|state, out| state.land(landed, brought, out));
             guarded(|| drop(read));
         }
     }
 
     /// Lands the read, and goes on with the next one if the lane is given one.
+    #[inline(always)]
     fn land_for_next(&mut self, brought: Brought) {
         let Some(read) = &mut self.read else { return };
         let goes_on = self
             .inner
-            .with_time(|state, out| state.land_for_next(read, brought, out));
+            .with_recent(|state, out| state.land_for_next(read, brought, out));
         if !goes_on {
             let read = self.read.take();
             guarded(|| drop(read));
@@ -235,13 +242,22 @@ fn lost() -> Brought {
     }
 }
 
-fn poll_guarded(future: &mut ReadInto, cx: &mut Context<'_>) -> Poll<Brought> {
-    match guarded(|| future.as_mut().poll(cx)) {
-        Some(Poll::Pending) => Poll::Pending,
-        Some(Poll::Ready((result, to))) => Poll::Ready(Brought {
+/// Polls a read. Its future is code of others, and goes before its result is told.
+#[inline]
+fn poll_guarded(future: &mut Option<ReadInto>, cx: &mut Context<'_>) -> Poll<Brought> {
+    let mut polled = Poll::Ready(lost());
+    let returned = guarded(|| {
+        let Some(read) = future else { return };
+        polled = read.as_mut().poll(cx).map(|(result, to)| Brought {
             result: result.map_err(ReadError::io),
             to: Some(to),
-        }),
-        None => Poll::Ready(lost()),
+        });
+        if polled.is_ready() {
+            *future = None;
+        }
+    });
+    if returned.is_none() {
+        guarded(|| drop(future.take()));
     }
+    polled
 }

@@ -35,7 +35,7 @@ use super::record::{Key, Record, Records};
 use super::stats::{Census, Counters, Filter};
 use super::{Class, QueueStats};
 use crate::async_reader::Destination;
-use crate::async_reader::runtime::{now, spawn_local};
+use crate::async_reader::runtime::{now, recent, spawn_local};
 use choose::Window;
 use issue::Read;
 use lanes::Lanes;
@@ -98,8 +98,9 @@ pub(super) struct State {
     /// Wait until nothing is held any more.
     quiet: Vec<Waker>,
     epoch: Instant,
-    /// The time of the change, in nanoseconds since `epoch`.
+    /// The time of the change, in nanoseconds since `epoch`, and as it was given.
     now_ns: u64,
+    now: Instant,
 }
 
 impl Inner {
@@ -108,6 +109,7 @@ impl Inner {
         config.check()?;
         let mut policy = config.policy;
         policy.len_max = config.queued_max;
+        let epoch = now();
         let state = State {
             records: Records::new(usize::try_from(config.queued_max).unwrap_or(usize::MAX)),
             held: 0,
@@ -131,8 +133,9 @@ impl Inner {
             due: false,
             engine: None,
             quiet: Vec::new(),
-            epoch: now(),
+            epoch,
             now_ns: 0,
+            now: epoch,
         };
         let inner = Rc::new(Self {
             id,
@@ -150,6 +153,11 @@ impl Inner {
         self.change(Some(now()), change)
     }
 
+    /// Makes a change that is one of many: its time is that of the worker's turn.
+    pub(super) fn with_recent<R>(&self, change: impl FnOnce(&mut State, &mut Outbox) -> R) -> R {
+        self.change(Some(recent()), change)
+    }
+
     /// Makes a change, and does what it sets off. Its time is that of the last one that asked.
     pub(super) fn with<R>(&self, change: impl FnOnce(&mut State, &mut Outbox) -> R) -> R {
         self.change(None, change)
@@ -164,8 +172,12 @@ impl Inner {
         let mut out = self.outbox.borrow_mut();
         let result = {
             let state = &mut *self.state.borrow_mut();
-            if let Some(now) = now {
-                state.now_ns = state.ns_at(now);
+            if let Some(now) = now
+                && now != state.now
+            {
+                state.now = now;
+                // A turn's time may be behind one that was asked for in it.
+                state.now_ns = state.now_ns.max(state.ns_at(now));
             }
             let result = change(state, &mut out);
             state.settle(&mut out);
@@ -213,6 +225,7 @@ impl Inner {
 
 impl State {
     /// Does what follows from a change.
+    #[inline(always)]
     fn settle(&mut self, out: &mut Outbox) {
         self.follow_up(out);
         if self.is_quiet() {
@@ -225,11 +238,15 @@ impl State {
     }
 
     /// Cancels what one that failed has taken along, and gives free places to those who wait.
-    #[inline]
+    #[inline(always)]
     fn follow_up(&mut self, out: &mut Outbox) {
-        if self.to_cancel.is_empty() && self.line.is_empty() {
-            return;
+        if !self.to_cancel.is_empty() || !self.line.is_empty() {
+            self.cancel_and_admit(out);
         }
+    }
+
+    #[inline(never)]
+    fn cancel_and_admit(&mut self, out: &mut Outbox) {
         while let Some(batch) = self.to_cancel.pop() {
             self.cancel_batch(&batch, out);
         }

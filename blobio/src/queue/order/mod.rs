@@ -37,8 +37,10 @@ mod deadlines;
 mod policy;
 mod shares;
 mod slots;
+mod take;
 
 use std::fmt;
+use std::num::NonZeroU64;
 
 pub use class::Class;
 pub use policy::{Policy, PolicyError, WEIGHT_MAX};
@@ -51,7 +53,7 @@ use slots::{Slot, Slots};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Key {
     slot: u32,
-    serial: u64,
+    serial: NonZeroU64,
 }
 
 /// What the limits say of a request that could be next.
@@ -193,6 +195,7 @@ impl<T> Order<T> {
     /// # Panics
     ///
     /// Panics when memory runs out, as `Vec` does.
+    #[inline(always)]
     pub fn push(
         &mut self,
         value: T,
@@ -205,38 +208,49 @@ impl<T> Order<T> {
             return Err(Full(value));
         }
         self.begin(class);
-        let slot = self.slots.insert(value, class, bytes, now_ns);
-        self.deadlines[class.index()].set(&mut self.slots, slot, deadline_ns);
-        Ok(self.slots.key(slot))
+        let key = self.slots.insert(value, class, bytes, now_ns);
+        if deadline_ns.is_some() {
+            self.deadlines[class.index()].set(&mut self.slots, key.slot, deadline_ns);
+        }
+        Ok(key)
     }
 
     /// Takes the request that is next, of those that `admit` lets go.
     ///
     /// `admit` is told class and bytes. It is asked of no more than eight requests, in the order in
     /// which they would go, and must have no effect: only what is returned was taken.
+    #[inline(always)]
     pub fn pop(
         &mut self,
         now_ns: u64,
         mut admit: impl FnMut(Class, u64) -> Admit,
     ) -> Option<Popped<T>> {
-        if let Some(slot) = self.sole(now_ns) {
-            let Slot { class, bytes, .. } = *self.slots.get(slot);
-            if admit(class, bytes) != Admit::Take {
-                return None;
+        match self.sole(now_ns) {
+            Some(slot) => {
+                let Slot { class, bytes, .. } = *self.slots.get(slot);
+                let goes = admit(class, bytes) == Admit::Take;
+                goes.then(|| self.take_sole(slot, now_ns))
             }
-            self.shares.serve(class.index());
-            return Some(self.take_in_turn(class.index(), slot, now_ns));
+            None => self.pop_by_policy(now_ns, &mut admit),
         }
+    }
+
+    /// Takes the request that is next of several classes, or besides deadlines, or by age.
+    fn pop_by_policy(
+        &mut self,
+        now_ns: u64,
+        admit: &mut impl FnMut(Class, u64) -> Admit,
+    ) -> Option<Popped<T>> {
         let indebted = self.urgent_debt >= self.policy.urgent_burst;
-        if !indebted && let Some(slot) = self.urgent(now_ns, &mut admit).ok()? {
+        if !indebted && let Some(slot) = self.urgent(now_ns, admit).ok()? {
             return Some(self.take_urgent(slot, now_ns, false));
         }
-        if let Some((line, slot)) = self.in_turn(now_ns, &mut admit).ok()? {
+        if let Some((line, slot)) = self.in_turn(now_ns, admit).ok()? {
             return Some(self.take_in_turn(line, slot, now_ns));
         }
         if indebted {
             // Nothing else may go now: holding deadlines back would help nobody.
-            let slot = self.urgent(now_ns, &mut admit).ok()??;
+            let slot = self.urgent(now_ns, admit).ok()??;
             return Some(self.take_urgent(slot, now_ns, true));
         }
         None
@@ -398,7 +412,7 @@ impl<T> Order<T> {
         let aging = aged != [None; Class::COUNT];
         if aging {
             aged.sort_by_key(|head| {
-                head.map_or((u64::MAX, u64::MAX), |slot| {
+                head.map_or((u64::MAX, Some(NonZeroU64::MAX)), |slot| {
                     (queued(&slot), self.slots.get(slot).serial)
                 })
             });
@@ -413,58 +427,6 @@ impl<T> Order<T> {
     fn is_aged(&self, slot: u32, now_ns: u64) -> bool {
         let waited_ns = now_ns.saturating_sub(self.slots.get(slot).queued_ns);
         waited_ns >= self.policy.age_after_ns
-    }
-
-    #[inline]
-    fn take_in_turn(&mut self, line: usize, slot: u32, now_ns: u64) -> Popped<T> {
-        let cost = self.policy.cost(self.slots.get(slot).bytes);
-        self.shares.charge(line, cost);
-        let made_up = cost.saturating_mul(u64::from(self.policy.urgent_ratio));
-        self.urgent_debt = self.urgent_debt.saturating_sub(made_up);
-        let reason = match line {
-            AGED => Reason::Age,
-            _ => Reason::Share,
-        };
-        self.popped(slot, reason, now_ns)
-    }
-
-    fn take_urgent(&mut self, slot: u32, now_ns: u64, alone: bool) -> Popped<T> {
-        let taken = self.slots.get(slot);
-        let cost = self.policy.cost(taken.bytes);
-        let line = taken.class.index();
-        if !alone {
-            self.urgent_debt = self.urgent_debt.saturating_add(cost);
-        }
-        self.shares
-            .charge_ahead(line, cost, self.policy.urgent_burst);
-        self.popped(slot, Reason::Deadline, now_ns)
-    }
-
-    #[inline]
-    fn popped(&mut self, slot: u32, reason: Reason, now_ns: u64) -> Popped<T> {
-        let taken = self.slots.get(slot);
-        let Slot { class, bytes, .. } = *taken;
-        let waited_ns = now_ns.saturating_sub(taken.queued_ns);
-        Popped {
-            key: self.slots.key(slot),
-            deadline_ns: self.deadlines[class.index()].get(&self.slots, slot),
-            value: self.take(slot),
-            class,
-            bytes,
-            waited_ns,
-            reason,
-        }
-    }
-
-    /// Takes a slot out of its line and its heap.
-    fn take(&mut self, slot: u32) -> T {
-        let class = self.slots.get(slot).class.index();
-        self.deadlines[class].set(&mut self.slots, slot, None);
-        let value = self.slots.remove(slot);
-        if self.is_empty() {
-            self.shares.level();
-        }
-        value
     }
 
     /// Lets a line begin at the present pass when it has been empty.

@@ -1,5 +1,7 @@
 //! Where the queued requests are: slots that are reused, each in the line of its class.
 
+use std::num::NonZeroU64;
+
 use super::{Class, Key};
 
 /// No slot.
@@ -13,8 +15,8 @@ pub(super) struct Slot<T> {
     pub(super) bytes: u64,
     /// When it came to the line it is in.
     pub(super) queued_ns: u64,
-    /// Counts every request that ever came, from 1; 0 in a free slot. Tells users of a slot apart.
-    pub(super) serial: u64,
+    /// Counts every request that ever came; `None` in a free slot. Tells users of a slot apart.
+    pub(super) serial: Option<NonZeroU64>,
     prev: u32,
     /// In a free slot, the next free one.
     next: u32,
@@ -36,7 +38,7 @@ pub(super) struct Slots<T> {
     slots: Vec<Slot<T>>,
     free: u32,
     len: u32,
-    serial_last: u64,
+    serial_last: NonZeroU64,
     lines: [Line; Class::COUNT],
 }
 
@@ -51,7 +53,7 @@ impl<T> Slots<T> {
             slots: Vec::new(),
             free: NONE,
             len: 0,
-            serial_last: 0,
+            serial_last: NonZeroU64::MIN,
             lines: [empty; Class::COUNT],
         }
     }
@@ -85,13 +87,14 @@ impl<T> Slots<T> {
     /// Returns the slot of a request that is still queued.
     pub(super) fn find(&self, key: Key) -> Option<u32> {
         let slot = self.slots.get(at(key.slot))?;
-        (slot.serial == key.serial).then_some(key.slot)
+        (slot.serial == Some(key.serial)).then_some(key.slot)
     }
 
+    #[inline]
     pub(super) fn key(&self, slot: u32) -> Key {
         Key {
             slot,
-            serial: self.get(slot).serial,
+            serial: self.get(slot).serial.expect("a slot in a line is filled"),
         }
     }
 
@@ -101,9 +104,11 @@ impl<T> Slots<T> {
     }
 
     /// Returns the head of the line that all requests are in, if they are in one.
+    #[inline]
     pub(super) fn sole_head(&self) -> Option<u32> {
-        let holds_all = |line: &&Line| line.len == self.len && line.head != NONE;
-        self.lines.iter().find(holds_all).map(|line| line.head)
+        let holds_all = |line: &&Line| line.len == self.len;
+        let line = self.lines.iter().find(holds_all)?;
+        (line.head != NONE).then_some(line.head)
     }
 
     pub(super) fn next(&self, slot: u32) -> Option<u32> {
@@ -112,18 +117,21 @@ impl<T> Slots<T> {
     }
 
     /// Puts a request at the end of its line. The caller has seen that `len` is below `NONE`.
-    pub(super) fn insert(&mut self, value: T, class: Class, bytes: u64, now_ns: u64) -> u32 {
-        self.serial_last += 1;
+    #[inline(always)]
+    pub(super) fn insert(&mut self, value: T, class: Class, bytes: u64, now_ns: u64) -> Key {
+        self.serial_last = self.serial_last.saturating_add(1);
+        let serial = self.serial_last;
         let filled = Slot {
             value: Some(value),
             bytes,
             queued_ns: now_ns,
-            serial: self.serial_last,
-            prev: NONE,
+            serial: Some(serial),
+            prev: self.lines[class.index()].tail,
             next: NONE,
             heap_index: NONE,
             class,
         };
+        let tail = filled.prev;
         let slot = match self.free {
             NONE => {
                 let slot = u32::try_from(self.slots.len()).expect("fewer slots than NONE");
@@ -131,22 +139,24 @@ impl<T> Slots<T> {
                 slot
             }
             slot => {
-                self.free = self.get(slot).next;
-                *self.get_mut(slot) = filled;
+                let place = self.get_mut(slot);
+                let next = std::mem::replace(place, filled).next;
+                self.free = next;
                 slot
             }
         };
         self.len += 1;
-        self.append(slot);
-        slot
+        self.link_last(slot, class, tail);
+        Key { slot, serial }
     }
 
     /// Takes a request out of its line and frees its slot.
+    #[inline]
     pub(super) fn remove(&mut self, slot: u32) -> T {
         self.unlink(slot);
         let free = self.free;
         let freed = self.get_mut(slot);
-        freed.serial = 0;
+        freed.serial = None;
         freed.next = free;
         let value = freed.value.take().expect("a slot in a line is filled");
         self.free = slot;
@@ -164,16 +174,24 @@ impl<T> Slots<T> {
     }
 
     fn append(&mut self, slot: u32) {
-        let class = self.get(slot).class.index();
-        let tail = std::mem::replace(&mut self.lines[class].tail, slot);
-        self.lines[class].len += 1;
-        match tail {
-            NONE => self.lines[class].head = slot,
-            tail => self.get_mut(tail).next = slot,
-        }
+        let class = self.get(slot).class;
+        let tail = self.lines[class.index()].tail;
         let appended = self.get_mut(slot);
         appended.prev = tail;
         appended.next = NONE;
+        self.link_last(slot, class, tail);
+    }
+
+    /// Makes a slot that knows `tail` before it the last of a line that ended with that.
+    #[inline]
+    fn link_last(&mut self, slot: u32, class: Class, tail: u32) {
+        let line = &mut self.lines[class.index()];
+        line.tail = slot;
+        line.len += 1;
+        match tail {
+            NONE => line.head = slot,
+            tail => self.get_mut(tail).next = slot,
+        }
     }
 
     fn unlink(&mut self, slot: u32) {
