@@ -9,6 +9,7 @@ mod folders;
 mod hostile_files;
 mod hostile_heads;
 mod hostile_paths;
+mod open_files;
 mod packs;
 mod pages;
 mod program;
