@@ -45,6 +45,32 @@ fn a_file_is_sent_from_the_page_cache() {
 }
 
 #[test]
+fn what_is_sent_before_more_waits_for_the_file_behind_it() {
+    const TRIES: usize = 10;
+    let bytes = content(100_000);
+    let on_disk = file_of(&bytes);
+    run(async {
+        let file = File::open(on_disk.path()).await.unwrap();
+        let mut has_waited = false;
+        for _ in 0..TRIES {
+            let (client, server) = tcp_half().await;
+            client.set_nodelay(true).unwrap();
+            client.send_all_before_more("head").await.0.unwrap();
+            server.set_nonblocking(true).unwrap();
+            let peeked = server.peek(&mut [0; 4]);
+            // The kernel waits for 200 ms at most, which a busy machine may take for this.
+            has_waited |= peeked.is_err_and(|error| error.kind() == ErrorKind::WouldBlock);
+            server.set_nonblocking(false).unwrap();
+            let reading = spawn_local(received(server));
+            client.send_file(&file, 0..100_000).await.unwrap();
+            drop(client);
+            assert!(reading.await.unwrap() == [b"head", &bytes[..]].concat());
+        }
+        assert!(has_waited);
+    });
+}
+
+#[test]
 fn a_file_that_is_not_in_the_page_cache_is_sent_all_the_same() {
     let bytes = content(3_000_001);
     let on_disk = file_of(&bytes);

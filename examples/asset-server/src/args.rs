@@ -44,6 +44,14 @@ pub struct Args {
           value_parser = clap::value_parser!(u64).range(1..=CONNECTIONS_MAX))]
     pub connections_max: u64,
 
+    /// Most files of folders that each worker keeps open for the next request, 60000 at most; 0
+    /// opens a file for each request. What is written to a file, or put in its place, is seen at
+    /// once; that a folder above it was replaced, or a file put before it, within a second. What
+    /// nobody asks for is closed within 20 seconds. Lowered, like the connections, where descriptors are few
+    #[arg(long, value_name = "N", default_value = "1000",
+          value_parser = clap::value_parser!(u32).range(0..=60_000))]
+    pub open_files: u32,
+
     /// Most bytes of answers in memory at a time, over all workers: unpacked entries, kept or being
     /// sent, pages, and what is gathered before it is sent. Not in it: what each connection
     /// receives into, what entries are unpacked from, listings while they are made, catalogues of
@@ -125,6 +133,14 @@ impl Args {
         }
     }
 
+    /// Returns how many files each worker keeps open.
+    ///
+    /// # Panics
+    /// Never on a machine whose pointers have 32 bits or more.
+    pub fn open_files(&self) -> usize {
+        usize::try_from(self.open_files).expect("32 bits fit")
+    }
+
     /// Returns how long a client may take to send a head.
     pub fn head_timeout(&self) -> Duration {
         Duration::from_secs(self.head_timeout.into())
@@ -198,6 +214,7 @@ mod tests {
             ("--backend epoll", "uring"),
             ("--head-bytes-max 1", "--head-bytes-max"),
             ("--connections-max 0", "--connections-max"),
+            ("--open-files 60001", "0..=60000"),
             ("--bogus", "--bogus"),
             ("--listen", "--listen"),
         ] {

@@ -35,6 +35,11 @@ impl Counter {
             .store(self.get().wrapping_sub(amount), Ordering::Relaxed);
     }
 
+    /// Sets, under the same rule.
+    pub fn set(&self, value: u64) {
+        self.0.store(value, Ordering::Relaxed);
+    }
+
     /// Reads.
     pub fn get(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
@@ -53,6 +58,12 @@ pub struct WorkerMetrics {
     pub requests_in_flight: Counter,
     /// Answers that ended before their last byte; they are not among those by status.
     pub responses_aborted: Counter,
+    /// Requests for a file of a folder that found it open, or about to be.
+    pub open_file_hits: Counter,
+    /// Requests for a file of a folder that opened it anew, or found that there is none.
+    pub open_file_misses: Counter,
+    /// Files that are kept open now.
+    pub open_files: Counter,
     /// Bytes sent, heads included.
     pub bytes_sent: Counter,
     /// Bytes received.
@@ -190,7 +201,7 @@ fn own_series(out: &mut String, workers: &[impl AsRef<WorkerMetrics>]) {
         &'static str,
         fn(&WorkerMetrics) -> &Counter,
     );
-    const SERIES: [Series; 6] = [
+    const SERIES: [Series; 9] = [
         (
             "connections_accepted_total",
             "counter",
@@ -221,6 +232,19 @@ fn own_series(out: &mut String, workers: &[impl AsRef<WorkerMetrics>]) {
         ("received_bytes_total", "counter", "Bytes received.", |m| {
             &m.bytes_received
         }),
+        (
+            "open_file_hits_total",
+            "counter",
+            "Requests for files of folders that were open.",
+            |m| &m.open_file_hits,
+        ),
+        (
+            "open_file_misses_total",
+            "counter",
+            "Requests for files of folders that were opened.",
+            |m| &m.open_file_misses,
+        ),
+        ("open_files", "gauge", "Files kept open.", |m| &m.open_files),
     ];
     for (name, kind, help, counter) in SERIES {
         describe(out, name, kind, help);

@@ -93,7 +93,7 @@ async fn send_copied(stream: &Stream, file: &File, at: u64, len: usize) -> io::R
         .read_at(Vec::with_capacity(len.min(COPY_LEN)), at)
         .await;
     match read {
-        Ok(count) => stream.send_all(bytes).await.0.map(|()| count as u64),
+        Ok(count) => stream.send_all(bytes, false).await.0.map(|()| count as u64),
         Err(error) if error.kind() == io::ErrorKind::Interrupted => {
             Box::pin(send_copied(stream, file, at, len)).await
         }

@@ -62,11 +62,12 @@ impl Stream {
         }
     }
 
-    pub(super) async fn send_all<B: IoBuf>(&self, mut buf: B) -> BufResult<(), B> {
+    /// With `more`, a segment that is not full waits for what follows.
+    pub(super) async fn send_all<B: IoBuf>(&self, mut buf: B, more: bool) -> BufResult<(), B> {
         let len = buf.init_len();
         let mut sent = 0;
         while sent < len {
-            let kind = kinds::send::Send::new(true, sent);
+            let kind = kinds::send::Send::new(true, sent).more(more);
             let (result, back) = self.core.op(kind, (buf, self.fd.clone())).await;
             buf = back;
             match result {
@@ -209,7 +210,22 @@ macro_rules! stream_methods {
             ///
             /// Dropping the future leaves a part sent.
             pub async fn send_all<B: IoBuf>(&self, buf: B) -> BufResult<(), B> {
-                self.stream.send_all(buf).await
+                self.stream.send_all(buf, false).await
+            }
+
+            /// Sends all of `buf`, to which more follows at once (`MSG_MORE`, send(2)): of TCP, a
+            /// segment that is not full waits for it, up to 200 ms. A head goes out in one segment
+            /// with the beginning of the file that [`send_file`](Self::send_file) sends behind it.
+            ///
+            /// # Errors
+            ///
+            /// As [`send_all`](Self::send_all).
+            ///
+            /// # Cancel safety
+            ///
+            /// As [`send_all`](Self::send_all).
+            pub async fn send_all_before_more<B: IoBuf>(&self, buf: B) -> BufResult<(), B> {
+                self.stream.send_all(buf, true).await
             }
 
             /// Sends from `bufs` in turn.

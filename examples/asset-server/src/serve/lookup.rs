@@ -12,6 +12,7 @@ use corelane::fs::{Dir, File, Metadata, OpenOptions};
 use super::catalogue::{Item, PackEntry};
 use super::inflate;
 use super::mounting::{PackRoot, seconds};
+use super::open_files::{self, OpenFile};
 use super::source::{Failure, Found, Source};
 use super::worker::Worker;
 use crate::etag::{ETag, FileIdentity};
@@ -34,7 +35,7 @@ pub(super) async fn find<'s>(
     for candidate in worker.site.mounts.candidates(path) {
         match candidate {
             Candidate::Folder(root) => {
-                let found = find_file(&worker.folders[root.index], path).await;
+                let found = find_file(worker, root.index, path).await;
                 match found {
                     Ok(Some(found)) => return Ok(Some(found)),
                     Ok(None) => {}
@@ -109,7 +110,20 @@ pub(super) async fn open_beneath(
     Err(io::Error::from_raw_os_error(libc::EAGAIN))
 }
 
-async fn find_file(dir: &Dir, path: &RelPath) -> io::Result<Option<Found<'static>>> {
+async fn find_file(
+    worker: &Rc<Worker>,
+    folder: usize,
+    path: &RelPath,
+) -> io::Result<Option<Found<'static>>> {
+    let open = open_file(&worker.folders[folder], path);
+    let found = open_files::get(worker, folder, path.as_bytes(), open).await?;
+    Ok(found.map(|open| Found {
+        resource: open.resource,
+        source: Source::File(open.file),
+    }))
+}
+
+async fn open_file(dir: &Dir, path: &RelPath) -> io::Result<Option<OpenFile>> {
     let Some((file, metadata)) = open_beneath(dir, path, 0).await? else {
         return Ok(None);
     };
@@ -132,8 +146,11 @@ async fn find_file(dir: &Dir, path: &RelPath) -> io::Result<Option<Found<'static
         ranges: Ranges::Many,
         cache_control: None,
     };
-    let source = Source::File(file.into());
-    Ok(Some(Found { resource, source }))
+    Ok(Some(OpenFile {
+        file: file.into(),
+        identity,
+        resource,
+    }))
 }
 
 fn entry_found<'s>(

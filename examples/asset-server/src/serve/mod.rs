@@ -14,6 +14,7 @@ mod inflate;
 mod listing;
 mod lookup;
 mod mounting;
+mod open_files;
 mod pages;
 mod queued;
 mod source;
@@ -258,7 +259,8 @@ impl Site {
     }
 }
 
-/// Lowers the limit on connections to what the descriptors allow; the line, if any, says so.
+/// Lowers the limits on connections and on open files to what the descriptors allow; the line, if
+/// any, says so.
 fn fit_descriptors(
     args: &Args,
     workers: usize,
@@ -267,20 +269,25 @@ fn fit_descriptors(
     let count = |count: usize| u64::try_from(count).expect("a length");
     let descriptors = descriptors::raise_limit();
     let (workers, mounts) = (count(workers), count(mounts.as_slice().len()));
-    let enough_for =
-        descriptors::connections(descriptors, workers, mounts, count(worker::REFUSING_MAX));
-    if enough_for == 0 {
+    let enough_for = descriptors::share(
+        descriptors,
+        workers,
+        mounts + count(worker::REFUSING_MAX),
+        (args.connections_max, args.open_files),
+    );
+    let Some((connections, open_files)) = enough_for else {
         return Err(format!(
             "{descriptors} file descriptors are too few for {workers} workers: raise `ulimit -n`"
         ));
+    };
+    if (args.connections_max, args.open_files) == (connections, open_files) {
+        return Ok((args.clone(), None));
     }
     let mut args = args.clone();
-    if args.connections_max <= enough_for {
-        return Ok((args, None));
-    }
-    args.connections_max = enough_for;
+    (args.connections_max, args.open_files) = (connections, open_files);
     let line = format!(
-        "{descriptors} file descriptors are enough for {enough_for} connections: that is the limit"
+        "{descriptors} file descriptors are enough for {connections} connections, and for \
+         {open_files} files that each worker keeps open: those are the limits"
     );
     Ok((args, Some(line)))
 }

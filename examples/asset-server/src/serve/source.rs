@@ -10,6 +10,9 @@
 //! | local headers and deflated entries of archives | through the queue, inflated off the core |
 //! | compressed contents of packs | through the queue, decompressed by the pool |
 //!
+//! Files of folders come open from [`super::open_files`]. A head goes out in one segment with the
+//! beginning of its file: what is sent in one piece by `MSG_MORE`, longer parts under `TCP_CORK`.
+//!
 //! What is a file goes past the queue on purpose: it is sent without being read into memory, and
 //! a hot one costs no more for there being a queue. [`crate::priority`] chooses the class of what
 //! is queued.
@@ -27,7 +30,7 @@ use super::blocks::{self, BlockStream};
 use super::catalogue::{Item, PackEntry, Zipped};
 use super::inflate::{self, InflateStream};
 use super::mounting::PackRoot;
-use super::wire::Wire;
+use super::wire::{PIECE_LEN, Wire};
 use super::worker::Worker;
 use crate::http::range::ByteRange;
 use crate::plan::{Body, Resource};
@@ -143,6 +146,12 @@ impl Content {
                     out.extend_from_slice(&chunk);
                     stream.reuse(chunk);
                 }
+                Ok(out)
+            }
+            Self::File(file, start) if range.len() <= PIECE_LEN as u64 => {
+                let out = wire.send_head(out).await?;
+                let (begin, end) = (*start + range.start, *start + range.end);
+                wire.send_file(file.file(), begin..end).await?;
                 Ok(out)
             }
             content => {

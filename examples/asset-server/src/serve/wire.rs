@@ -19,7 +19,7 @@ use super::worker::Worker;
 /// The bytes of an answer that a client has to take within the idle timeout: large enough to cost
 /// nothing, small enough that a slow client gets by. One that takes nothing at all for that long
 /// is cut off by the kernel, see [`cut_off_who_takes_nothing`].
-const PIECE_LEN: usize = 256 * 1024;
+pub(super) const PIECE_LEN: usize = 256 * 1024;
 
 /// How long and how much a client is listened to after the last answer.
 const LINGER_MAX: Duration = Duration::from_secs(1);
@@ -48,15 +48,31 @@ impl Wire {
         let len = buffer.len();
         let sending = self.stream.send_all(buffer);
         let sent = taken(&mut self.watchdog, &self.stream, idle, sending).await;
-        let (result, mut buffer) = sent?;
+        self.sent(len, sent?)
+    }
+
+    /// Sends a head, which is to go out together with the file that is sent at once behind it.
+    pub(super) async fn send_head(&mut self, head: Vec<u8>) -> io::Result<Vec<u8>> {
+        let idle = self.rearm();
+        let len = head.len();
+        let sending = self.stream.send_all_before_more(head);
+        let sent = taken(&mut self.watchdog, &self.stream, idle, sending).await;
+        self.sent(len, sent?)
+    }
+
+    fn sent(
+        &self,
+        len: usize,
+        (result, mut buffer): (io::Result<()>, Vec<u8>),
+    ) -> io::Result<Vec<u8>> {
         result?;
         self.count(len);
         buffer.clear();
         Ok(buffer)
     }
 
-    /// Holds back segments that are not full (`TCP_CORK`), so that a head goes out together with
-    /// the file that follows it; or lets them go.
+    /// Holds back segments that are not full (`TCP_CORK`), so that what is sent in several pieces
+    /// goes out as if it were one; or lets them go.
     pub(super) fn hold_back(&self, holds_back: bool) {
         // Without it there are more segments, and nothing else is different.
         let _ = SockRef::from(&self.stream).set_tcp_cork(holds_back);

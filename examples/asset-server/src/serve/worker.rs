@@ -19,6 +19,7 @@ use corelane::time::{sleep, timeout};
 
 use super::catalogue::WorkerPack;
 use super::mounting::{PackCheck, cannot_serve};
+use super::open_files::{self, OpenFiles};
 use super::whole::Cache;
 use super::{Site, cannot_listen, connection, wire};
 use crate::http::multipart::BoundarySource;
@@ -56,6 +57,7 @@ pub(super) struct Worker {
     /// By the same number.
     pub(super) pack_checks: Vec<PackCheck>,
     pub(super) cache: Cache,
+    pub(super) open_files: OpenFiles,
     pub(super) boundaries: RefCell<BoundarySource>,
     date: RefCell<DateCache>,
     buffers: RefCell<Vec<Vec<u8>>>,
@@ -125,12 +127,14 @@ impl Worker {
         };
         let (listener, addr) = listen().map_err(|error| cannot_listen(addr, &error))?;
         let cache_len = site.in_flight.max() / 4 / site.metrics.len() as u64;
+        let open_files = OpenFiles::new(site.args.open_files(), folders.len());
         let worker = Self {
             index,
             folders,
             pack_checks: packs.iter().map(|_| PackCheck::default()).collect(),
             packs,
             cache: Cache::new(cache_len),
+            open_files,
             boundaries: RefCell::new(BoundarySource::random()),
             date: RefCell::new(DateCache::new(unix_now())),
             buffers: RefCell::default(),
@@ -150,6 +154,7 @@ impl Worker {
         listener: TcpListener,
         mut stop: oneshot::Receiver<Instant>,
     ) {
+        let sweeping = corelane::spawn_local(open_files::sweep(Rc::clone(&self)));
         let mut incoming = listener.incoming();
         let deadline = loop {
             match next_event(&mut stop, &mut incoming).await {
@@ -171,6 +176,8 @@ impl Worker {
             }
         }
         drop(listener);
+        // It would wait for the time of its next sweep.
+        sweeping.abort();
         self.connections.drain();
         while self.connections.count() > 0 {
             let left = deadline.saturating_duration_since(Instant::now());

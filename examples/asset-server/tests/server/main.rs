@@ -10,6 +10,7 @@ mod hostile_files;
 mod hostile_heads;
 mod hostile_paths;
 mod killed;
+mod open_files;
 mod packs;
 mod pages;
 mod program;

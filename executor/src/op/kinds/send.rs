@@ -13,6 +13,7 @@ use crate::op::{Kind, Outcome, Request, SharedFd};
 #[derive(Debug)]
 pub(crate) struct Send<B> {
     all: bool,
+    more: bool,
     skip: usize,
     buffer: std::marker::PhantomData<fn() -> B>,
 }
@@ -21,9 +22,16 @@ impl<B> Send<B> {
     pub(crate) fn new(all: bool, skip: usize) -> Self {
         Self {
             all,
+            more: false,
             skip,
             buffer: std::marker::PhantomData,
         }
+    }
+
+    /// Says that more follows at once: a segment that is not full waits for it.
+    pub(crate) fn more(mut self, more: bool) -> Self {
+        self.more = more;
+        self
     }
 }
 
@@ -37,12 +45,13 @@ unsafe impl<B: IoBuf> Kind for Send<B> {
     fn request(&self, (buf, fd): &mut Self::Memory, _owner: usize) -> Request {
         let skip = self.skip.min(buf.init_len());
         let wait_all = if self.all { libc::MSG_WAITALL } else { 0 };
+        let more = if self.more { libc::MSG_MORE } else { 0 };
         Request::Send {
             fd: fd.raw(),
             // SAFETY: `skip` is at most the initialised length.
             ptr: unsafe { buf.stable_ptr().add(skip) },
             len: request_len(buf.init_len() - skip),
-            flags: libc::MSG_NOSIGNAL | wait_all,
+            flags: libc::MSG_NOSIGNAL | wait_all | more,
         }
     }
 
