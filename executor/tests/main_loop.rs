@@ -39,9 +39,14 @@ fn a_turn_polls_no_more_than_its_budget() {
     assert_eq!((report.polls, polls.get(), report.more_work), (0, 7, true));
     let report = worker.turn(TurnBudget::default().time(Duration::ZERO));
     assert_eq!(report.polls, 1, "one poll is always allowed");
-    let start = Instant::now();
-    let report = worker.turn(TurnBudget::polls(usize::MAX).time(Duration::from_millis(10)));
-    assert!(start.elapsed() >= Duration::from_millis(10) && report.polls > 100);
+    // The machine may stand still in one of them.
+    let many = (0..10).any(|_| {
+        let start = Instant::now();
+        let report = worker.turn(TurnBudget::polls(usize::MAX).time(Duration::from_millis(10)));
+        assert!(start.elapsed() >= Duration::from_millis(10));
+        report.polls > 100
+    });
+    assert!(many, "a budget of time ends before its time");
     // In turn: nobody is behind by more than one poll.
     assert_eq!(worker.stats().tasks, 100);
 }

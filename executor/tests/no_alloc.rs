@@ -232,12 +232,15 @@ fn sleeps_and_wakes_allocate_nothing() {
 fn sleeps_side_by_side_allocate_nothing() {
     run(async {
         let ended = std::rc::Rc::new(Cell::new(0));
+        // As many timers as there may ever be, before the count begins.
+        let all_there = Instant::now() + Duration::from_millis(200);
         let sleepers: Vec<_> = (0..SLEEPERS)
             .map(|index| {
                 let ended = std::rc::Rc::clone(&ended);
                 // From a tenth of a millisecond to two, not in the order of the tasks.
                 let delay = Duration::from_micros(100 * (1 + index as u64 * 7 % 20));
                 spawn_local(async move {
+                    sleep_until(all_there).await;
                     loop {
                         sleep(delay).await;
                         ended.set(ended.get() + 1);

@@ -4,16 +4,16 @@ use std::fs;
 use std::future::{pending, ready};
 use std::net::TcpStream;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use super::site::{Client, Site, noise, wait_until};
+use super::site::{Client, Site, TIMEOUT, noise, wait_until};
 
 #[test]
 fn answers_under_way_are_finished_and_idle_connections_closed() {
     let folder = tempfile::tempdir().unwrap();
     let len = 32 << 20;
     fs::write(folder.path().join("long"), noise(len)).unwrap();
-    let site = Site::start("--drain-timeout 15", &[folder.path()]);
+    let site = Site::start("--drain-timeout 600", &[folder.path()]);
     let addr = site.addr();
     let mut idle = site.connect();
     assert_eq!(idle.get("/healthz").status, 200);
@@ -30,11 +30,7 @@ fn answers_under_way_are_finished_and_idle_connections_closed() {
     let answer = busy.answer();
     assert!(answer.body == noise(len));
     stopping.join().unwrap();
-    assert!(
-        began.elapsed() < Duration::from_secs(12),
-        "{:?}",
-        began.elapsed()
-    );
+    assert!(began.elapsed() < 2 * TIMEOUT, "{:?}", began.elapsed());
 }
 
 #[test]
@@ -77,10 +73,6 @@ fn who_never_takes_its_answer_is_cut_off_at_the_deadline_or_on_demand() {
         } else {
             server.stop(pending::<()>());
         }
-        assert!(
-            began.elapsed() < Duration::from_secs(10),
-            "{:?}",
-            began.elapsed()
-        );
+        assert!(began.elapsed() < TIMEOUT, "{:?}", began.elapsed());
     }
 }

@@ -172,6 +172,11 @@ impl Client {
         self.received.clear();
     }
 
+    /// Waits until something of an answer is there.
+    pub(crate) fn some(&mut self) {
+        assert!(self.receive(), "the connection ends");
+    }
+
     /// Reads what still comes, up to the end of the connection.
     pub(crate) fn rest(mut self) -> Vec<u8> {
         while self.receive() {}

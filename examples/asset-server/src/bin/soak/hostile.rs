@@ -1,7 +1,7 @@
 //! Clients that do what nobody should. None of it is a failure of the server but a wrong answer:
 //! what it owes them is a status, or an end.
 
-use std::io::{self, Read as _, Write as _};
+use std::io::{self, Write as _};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -10,7 +10,7 @@ use std::time::Duration;
 use socket2::{Domain, Socket, Type};
 
 use crate::assets::{Asset, Assets, BOMB_LEN, SECRET};
-use crate::message::{Answer, Client, request};
+use crate::message::{Answer, Client, read, request};
 use crate::rng::Rng;
 use crate::tally::Tally;
 
@@ -126,7 +126,7 @@ fn say_nothing(attack: &mut Attack<'_>) -> io::Result<()> {
     let client = attack.connect()?;
     client.stream.set_read_timeout(Some(PACE))?;
     loop {
-        match (&client.stream).read(&mut [0; 64]) {
+        match read(&client.stream, &mut [0; 64]) {
             Ok(0) => return Ok(()),
             Ok(_) => attack.wrong("an answer to nothing"),
             Err(error) if is_not_yet(&error) && !attack.is_over() => {}
@@ -145,7 +145,7 @@ fn take_slowly(attack: &mut Attack<'_>) -> io::Result<()> {
     (&stream).write_all(request("GET", path, "").as_bytes())?;
     let mut part = [0; 512];
     while !attack.is_over() {
-        if (&stream).read(&mut part)? == 0 {
+        if read(&stream, &mut part)? == 0 {
             break;
         }
         thread::sleep(PACE);
@@ -225,7 +225,7 @@ fn vanish(attack: &mut Attack<'_>) -> io::Result<()> {
     let end = attack.rng.below(sent.len() * 2).min(sent.len());
     client.send(&sent.as_bytes()[..end])?;
     if end == sent.len() && attack.rng.below(2) == 0 {
-        let _ = (&client.stream).read(&mut [0; 1000])?;
+        let _ = read(&client.stream, &mut [0; 1000])?;
     }
     match attack.rng.below(2) {
         0 => client.vanish(),

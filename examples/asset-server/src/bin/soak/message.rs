@@ -136,7 +136,7 @@ impl Client {
             self.end -= self.begin;
             self.begin = 0;
         }
-        let count = self.stream.read(&mut self.buffer[self.end..])?;
+        let count = read(&self.stream, &mut self.buffer[self.end..])?;
         self.end += count;
         Ok(count)
     }
@@ -150,6 +150,16 @@ impl Head {
     /// Returns whether the server ends the connection after it.
     pub(crate) fn is_last(&self) -> bool {
         self.field("Connection") == Some("close")
+    }
+}
+
+/// Reads on after EINTR, which a socket with a timeout answers a process that is stopped or frozen.
+pub(crate) fn read(mut stream: &TcpStream, into: &mut [u8]) -> io::Result<usize> {
+    loop {
+        match stream.read(into) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            read => return read,
+        }
     }
 }
 
