@@ -14,13 +14,12 @@ use std::sync::Arc;
 use std::task::Waker;
 use std::time::{Duration, Instant};
 
-use crate::buf::Erased;
 use crate::clock;
 use crate::config::Config;
 use crate::error::SetupError;
+use crate::op::Outcome;
 use crate::op::lifecycle::{Action, Lifecycle};
-use crate::op::slab::{NewOp, OpKey, OpSlab, Removed, Results, Slot};
-use crate::op::{Kind, Outcome, Request};
+use crate::op::slab::{OpKey, OpSlab, Removed, Results, Slot};
 use crate::ring::{Cqe, Pending, Wait};
 
 mod backend;
@@ -176,22 +175,25 @@ impl Driver {
     pub(crate) fn pending(&mut self) -> Pending {
         match &mut self.backend {
             Some(backend) => backend.pending(),
-            None => Pending {
-                ready: false,
-                deferred: false,
-            },
+            None => Pending::NOTHING,
         }
     }
 
     /// As [`pending`](Self::pending), for a worker that does not come to wait: where only an
-    /// enter can tell, it may have something.
+    /// enter can tell, it may have something; and a ring that works on no operation has nothing
+    /// that would not wait for the end of the turn.
     #[inline]
     pub(crate) fn pending_or_unseen(&mut self) -> Pending {
-        let mut pending = self.pending();
-        if let Some(backend) = &self.backend {
-            pending.deferred |= backend.wants_look();
+        let idle = self.lanes.iter().all(Lane::is_idle);
+        match &mut self.backend {
+            Some(Backend::Uring(uring)) if !idle => uring.pending(),
+            None | Some(Backend::Uring(_)) => Pending::NOTHING,
+            Some(backend) => {
+                let mut pending = backend.pending();
+                pending.deferred |= backend.wants_look();
+                pending
+            }
         }
-        pending
     }
 
     /// Pushes what waits, submits it, and waits as told.
@@ -415,24 +417,6 @@ enum WakerSet {
 /// Says whether an enter failed only because the kernel cannot take more for now.
 fn is_backpressure(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(libc::EAGAIN | libc::EBUSY))
-}
-
-/// Erases an operation's memory, and describes the operation from the place where it then lies.
-#[inline]
-fn prepare<K: Kind>(
-    kind: &K,
-    memory: K::Memory,
-    results: Results,
-    owner: usize,
-) -> (NewOp, Request) {
-    let mut memory = Erased::new(memory);
-    let request = kind.request(memory.get_mut::<K::Memory>(), owner);
-    let new = NewOp {
-        memory,
-        dispose: K::DISPOSE,
-        results,
-    };
-    (new, request)
 }
 
 /// Makes the ready queue of a multishot operation.

@@ -5,8 +5,9 @@ use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 
 use super::submit::Submitted;
-use super::{DriverRef, Polled, WakerSet, prepare};
-use crate::op::slab::{OpKey, Results};
+use super::{DriverRef, Polled, WakerSet};
+use crate::buf::Loose;
+use crate::op::slab::{NewOp, OpKey, Results};
 use crate::op::{Kind, Outcome};
 
 /// An operation. It is submitted by its first poll.
@@ -26,7 +27,7 @@ pub(crate) struct Op<K: Kind> {
 const RETRIES_MAX: u8 = 8;
 
 enum State<M> {
-    NotStarted(M),
+    NotStarted(Loose<M>),
     Submitted(OpKey),
     Done,
 }
@@ -40,7 +41,7 @@ impl<K: Kind> Op<K> {
         Self {
             driver,
             kind,
-            state: State::NotStarted(memory),
+            state: State::NotStarted(Loose::new(memory)),
             retries: 0,
         }
     }
@@ -48,11 +49,18 @@ impl<K: Kind> Op<K> {
     /// Submits the operation. The waker and the kind's memory are user code in part (`Clone`,
     /// [`IoBuf`](crate::buf::IoBuf), `AsFd`): they are asked before the driver is borrowed.
     #[inline]
-    fn start(&mut self, memory: K::Memory, cx: &Context<'_>) -> Poll<K::Output> {
+    fn start(&mut self, mut memory: Loose<K::Memory>, cx: &Context<'_>) -> Poll<K::Output> {
         let (owner, spare) = self.driver.borrow_mut().start(cx.waker());
         let waker = spare.unwrap_or_else(|| cx.waker().clone());
-        let (new, request) = prepare(&self.kind, memory, Results::One(None), owner);
-        let submitted = self.driver.borrow_mut().submit(&request, new, waker);
+        let request = self.kind.request(memory.get_mut(), owner);
+        let new = NewOp {
+            dispose: K::DISPOSE,
+            results: Results::One(None),
+        };
+        let submitted = self
+            .driver
+            .borrow_mut()
+            .submit(&request, new, memory, waker);
         match submitted {
             Submitted::Open(key) => {
                 self.state = State::Submitted(key);
@@ -60,6 +68,19 @@ impl<K: Kind> Op<K> {
             }
             Submitted::Closed(key) => self.refused(key),
         }
+    }
+
+    /// Makes an operation that has completed one that is to be submitted again, for what is left to
+    /// do: of the memory that came back, and of what `kind` is told of the rest.
+    #[inline]
+    pub(crate) fn again(&mut self, memory: K::Memory) {
+        self.state = State::NotStarted(Loose::new(memory));
+    }
+
+    /// Returns what an operation that is not submitted will be asked to do.
+    #[inline]
+    pub(crate) fn kind_mut(&mut self) -> &mut K {
+        &mut self.kind
     }
 
     #[cold]
@@ -74,7 +95,7 @@ impl<K: Kind> Op<K> {
     #[inline(never)]
     fn retry(&mut self, memory: K::Memory, cx: &Context<'_>) -> Poll<K::Output> {
         self.retries += 1;
-        self.start(memory, cx)
+        self.start(Loose::new(memory), cx)
     }
 
     /// Leaves a waker for an operation that has none, or another's. True: it is in place.

@@ -18,7 +18,7 @@ use crate::op::kinds::fsync::Fsync;
 use crate::op::kinds::read::Read;
 use crate::op::kinds::vectored::{Readv, Segments, Writev};
 use crate::op::kinds::write::Write;
-use crate::op::{ReadMode, SharedFd};
+use crate::op::{Kind, ReadMode, SharedFd};
 use crate::worker::{Core, context};
 
 /// An open file, bound to the worker that opened it.
@@ -31,6 +31,8 @@ pub struct File {
     fd: SharedFd,
     /// How a read is issued of which nothing else is said: decided when the file is opened.
     mode: ReadMode,
+    /// Read past the page cache.
+    pub(super) direct: bool,
 }
 
 /// How a range of a file will be read: posix_fadvise(2).
@@ -100,6 +102,26 @@ impl File {
         Self::from_fd(&context::current(), file.into())
     }
 
+    /// Makes an operation on the file's worker.
+    #[inline]
+    pub(super) fn op<K: Kind>(&self, kind: K, memory: K::Memory) -> Op<K> {
+        self.core.op(kind, memory)
+    }
+
+    #[inline]
+    pub(super) fn shared_fd(&self) -> SharedFd {
+        self.fd.clone()
+    }
+
+    /// Returns how a read is issued that is to be issued as told.
+    #[inline]
+    pub(super) fn mode_of(&self, told: ReadMode) -> ReadMode {
+        match told {
+            ReadMode::Inline => self.mode,
+            ReadMode::NoWait | ReadMode::Async => told,
+        }
+    }
+
     /// Says whether its reads are handed off, as they cannot be tried without waiting.
     pub(crate) fn is_handed_off(&self) -> bool {
         self.mode == ReadMode::Async
@@ -115,6 +137,7 @@ impl File {
         };
         Self {
             core: Rc::clone(core),
+            direct: crate::sys::is_direct(fd.as_fd()),
             fd: SharedFd::new(fd),
             mode,
         }
@@ -148,11 +171,7 @@ impl File {
     ///
     /// As [`read_at`](Self::read_at).
     pub fn read_at_with<B: IoBufMut>(&self, buf: B, offset: u64, mode: ReadMode) -> ReadAt<B> {
-        let mode = match mode {
-            ReadMode::Inline => self.mode,
-            ReadMode::NoWait | ReadMode::Async => mode,
-        };
-        let kind = Read::new(offset, mode);
+        let kind = Read::new(offset, self.mode_of(mode), self.direct);
         ReadAt {
             op: self.core.op(kind, (buf, self.fd.clone())),
         }
@@ -190,7 +209,7 @@ impl File {
     ) -> BufResult<usize, Vec<B>> {
         self.core
             .op(
-                Readv::new(offset, 0, self.mode),
+                Readv::new(offset, 0, self.mode, self.direct),
                 Segments::new(bufs, self.fd.clone()),
             )
             .await
@@ -204,7 +223,7 @@ impl File {
     ) -> BufResult<(), Vec<B>> {
         let mut done = 0;
         while done < len {
-            let kind = Readv::new(offset + done as u64, done, self.mode);
+            let kind = Readv::new(offset + done as u64, done, self.mode, self.direct);
             let (result, back) = self
                 .core
                 .op(kind, Segments::new(bufs, self.fd.clone()))
@@ -413,6 +432,7 @@ pub struct ReadAt<B: IoBufMut> {
 impl<B: IoBufMut> Future for ReadAt<B> {
     type Output = BufResult<usize, B>;
 
+    #[inline]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         Pin::new(&mut self.op).poll(cx)
     }
@@ -428,6 +448,7 @@ pub struct WriteAt<B: IoBuf> {
 impl<B: IoBuf> Future for WriteAt<B> {
     type Output = BufResult<usize, B>;
 
+    #[inline]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         Pin::new(&mut self.op).poll(cx)
     }

@@ -83,7 +83,7 @@ pub(crate) unsafe trait Kind: Sized + 'static {
     /// What becomes of a result that nobody takes.
     const DISPOSE: Dispose = |_, _| {};
 
-    /// Describes the operation. `memory` has been erased to words already, which move, but not
+    /// Describes the operation. `memory` is plain bytes already (`Loose`), which move, but not
     /// as a value of its type, until it is taken back; `owner` identifies the driver that will run
     /// the operation.
     fn request(&self, memory: &mut Self::Memory, owner: usize) -> Request;

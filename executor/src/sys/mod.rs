@@ -84,6 +84,13 @@ pub(crate) fn reads_must_wait(fd: BorrowedFd<'_>) -> bool {
     read < 0 && last_error().raw_os_error() == Some(libc::EOPNOTSUPP)
 }
 
+/// Says whether a file is read past the page cache (`O_DIRECT`, open(2)).
+pub(crate) fn is_direct(fd: BorrowedFd<'_>) -> bool {
+    // SAFETY: an open descriptor, and no pointer.
+    let flags = unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_GETFL) };
+    flags >= 0 && flags & libc::O_DIRECT != 0
+}
+
 /// An eventfd, non-blocking and closed on exec.
 #[derive(Debug)]
 pub(crate) struct EventFd(File);
