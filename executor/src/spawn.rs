@@ -1,6 +1,7 @@
 //! Spawning onto the current worker, and giving way to its other tasks.
 
 use std::future::Future;
+use std::panic::Location;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -8,7 +9,8 @@ use std::task::{Context, Poll, Waker};
 
 use crate::blocking::BlockingHandle;
 use crate::executor::own_blocking_pool;
-use crate::task::{JoinHandle, RemoteSpawner};
+use crate::task::{self, JoinHandle, RemoteSpawner};
+use crate::trace;
 use crate::worker::{Stats, context};
 
 /// Adds a task to the current worker.
@@ -31,7 +33,13 @@ pub fn spawn_local<F>(future: F) -> JoinHandle<F::Output>
 where
     F: Future + 'static,
 {
-    context::current().local.spawn(future)
+    let spawned_at = Location::caller();
+    // A subscriber's code may run here, and change the current worker.
+    let future = trace::task(spawned_at, || future);
+    if task::current_takes_tasks() {
+        return task::spawn_current(spawned_at, future);
+    }
+    context::current().local.spawn_at(spawned_at, future)
 }
 
 /// Runs `work` on a thread that may block, off the workers' cores where there are others.

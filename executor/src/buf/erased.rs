@@ -6,13 +6,13 @@
 //! # Safety
 //!
 //! The words hold either a `T` or a pointer to a boxed `T`, decided by [`fits`] from the type
-//! alone; the table is the one made for the same `T`.
+//! alone; the table is the one made for the same `T`. A [`Loose`] always holds its value.
 #![allow(unsafe_code, reason = "storing a value as untyped words")]
 
 use std::any::TypeId;
 use std::fmt;
 use std::marker::PhantomData;
-use std::mem::{self, MaybeUninit};
+use std::mem::{self, ManuallyDrop, MaybeUninit};
 use std::ptr;
 
 /// Words that a value may take before it is boxed: a `Slice` of a four-word buffer.
@@ -42,19 +42,63 @@ impl<T: 'static> Of<T> {
     };
 }
 
+/// A value that is about to be erased: as bytes already, so that it may be described where it is, and
+/// moved afterwards without being moved as a value of its type.
+pub(crate) struct Loose<T>(MaybeUninit<T>);
+
+impl<T> Loose<T> {
+    #[inline]
+    pub(crate) const fn new(value: T) -> Self {
+        Self(MaybeUninit::new(value))
+    }
+
+    /// Borrows the value in place.
+    #[inline]
+    pub(crate) fn get_mut(&mut self) -> &mut T {
+        // SAFETY: it holds its value until it is dropped or consumed.
+        unsafe { self.0.assume_init_mut() }
+    }
+
+    /// Takes the value.
+    #[inline]
+    pub(crate) fn into_inner(self) -> T {
+        let this = ManuallyDrop::new(self);
+        // SAFETY: it holds its value, and is neither used nor dropped again.
+        unsafe { this.0.assume_init_read() }
+    }
+}
+
+impl<T> Drop for Loose<T> {
+    #[inline]
+    fn drop(&mut self) {
+        // SAFETY: it holds its value, which is not used again.
+        unsafe { self.0.assume_init_drop() };
+    }
+}
+
 const fn fits<T>() -> bool {
     size_of::<T>() <= size_of::<Words>() && align_of::<T>() <= align_of::<Words>()
 }
 
 impl Erased {
+    #[cfg(any(test, corelane_planted = "free_on_drop"))]
     #[inline]
     pub(crate) fn new<T: 'static>(value: T) -> Self {
+        Self::of(Loose::new(value))
+    }
+
+    /// Erases a value, moving its bytes alone: addresses that were asked of it stay good.
+    #[inline(always)]
+    pub(crate) fn of<T: 'static>(value: Loose<T>) -> Self {
+        let value = ManuallyDrop::new(value);
+        // SAFETY: a copy of plain bytes, as its type says; the original is neither used nor dropped.
+        let bytes = unsafe { ptr::read(&raw const value.0) };
         let mut words: Words = [MaybeUninit::uninit(); WORDS];
         if fits::<T>() {
             // SAFETY: the type fits into the words by size and alignment.
-            unsafe { words.as_mut_ptr().cast::<T>().write(value) };
+            unsafe { words.as_mut_ptr().cast::<MaybeUninit<T>>().write(bytes) };
         } else {
-            words[0] = MaybeUninit::new(Box::into_raw(Box::new(value)).cast());
+            words[0] = MaybeUninit::new(Box::into_raw(Box::new(bytes)).cast());
         }
         Self {
             words,

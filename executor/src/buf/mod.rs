@@ -24,7 +24,7 @@ pub(crate) mod pool;
 mod slice;
 
 pub use aligned::AlignedBuf;
-pub(crate) use erased::Erased;
+pub(crate) use erased::{Erased, Loose};
 pub use pool::PoolBuf;
 pub use slice::Slice;
 

@@ -128,7 +128,7 @@ impl Backend {
     }
 
     /// Takes a request, or answers `false` when the queue is full.
-    #[inline]
+    #[inline(always)]
     pub(super) fn push(&mut self, key: OpKey, request: &Request) -> bool {
         each!(self, backend => backend.push(key, request))
     }

@@ -49,6 +49,12 @@ impl Lane {
         (self.credits_max - self.credits) as usize
     }
 
+    /// Says whether the backend works on none of its operations.
+    #[inline]
+    pub(super) fn is_idle(&self) -> bool {
+        self.credits == self.credits_max
+    }
+
     #[inline]
     pub(super) fn waiting(&self) -> usize {
         self.waiting.len() - self.dead

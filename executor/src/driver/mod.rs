@@ -14,16 +14,16 @@ use std::sync::Arc;
 use std::task::Waker;
 use std::time::{Duration, Instant};
 
-use crate::buf::Erased;
 use crate::clock;
 use crate::config::Config;
 use crate::error::SetupError;
+use crate::op::Outcome;
 use crate::op::lifecycle::{Action, Lifecycle};
-use crate::op::slab::{NewOp, OpKey, OpSlab, Removed, Results, Slot};
-use crate::op::{Kind, Outcome, Request};
+use crate::op::slab::{OpKey, OpSlab, Removed, Results, Slot};
 use crate::ring::{Cqe, Pending, Wait};
 
 mod backend;
+mod cached;
 mod dispatch;
 mod lane;
 mod multishot;
@@ -45,10 +45,6 @@ pub(crate) use op::Op;
 /// A multishot operation whose consumer is this many results behind is cancelled, and armed
 /// again once the consumer has caught up.
 const READY_MAX: usize = 256;
-
-/// What an operation that is done at once counts for at least, in bytes copied: about the time of
-/// its system call.
-const DONE_AT_ONCE_COST: u64 = 8 * 1024;
 
 /// How long the kernel is left alone after it refused an enter.
 const BACKOFF: Duration = Duration::from_micros(100);
@@ -186,42 +182,25 @@ impl Driver {
     pub(crate) fn pending(&mut self) -> Pending {
         match &mut self.backend {
             Some(backend) => backend.pending(),
-            None => Pending {
-                ready: false,
-                deferred: false,
-            },
+            None => Pending::NOTHING,
         }
     }
 
     /// As [`pending`](Self::pending), for a worker that does not come to wait: where only an
-    /// enter can tell, it may have something.
+    /// enter can tell, it may have something; and a ring that works on no operation has nothing
+    /// that would not wait for the end of the turn.
     #[inline]
     pub(crate) fn pending_or_unseen(&mut self) -> Pending {
-        let mut pending = self.pending();
-        if let Some(backend) = &self.backend {
-            pending.deferred |= backend.wants_look();
+        let idle = self.lanes.iter().all(Lane::is_idle);
+        match &mut self.backend {
+            Some(Backend::Uring(uring)) if !idle => uring.pending(),
+            None | Some(Backend::Uring(_)) => Pending::NOTHING,
+            Some(backend) => {
+                let mut pending = backend.pending();
+                pending.deferred |= backend.wants_look();
+                pending
+            }
         }
-        pending
-    }
-
-    /// Begins a poll; returns how many bytes the last one had copied by reads that were done in
-    /// it.
-    #[inline]
-    pub(crate) fn begin_poll(&mut self) -> u64 {
-        let copied = self.poll_bytes_max - self.poll_bytes;
-        self.poll_bytes = self.poll_bytes_max;
-        copied
-    }
-
-    /// Says whether an operation that copies so many bytes may be done in the poll that runs.
-    #[inline]
-    fn take_poll_bytes(&mut self, len: u32) -> bool {
-        let cost = u64::from(len).max(DONE_AT_ONCE_COST);
-        let may = cost <= self.poll_bytes && matches!(self.backend, Some(Backend::Uring(_)));
-        if may {
-            self.poll_bytes -= cost;
-        }
-        may
     }
 
     /// Pushes what waits, submits it, and waits as told.
@@ -445,24 +424,6 @@ enum WakerSet {
 /// Says whether an enter failed only because the kernel cannot take more for now.
 fn is_backpressure(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(libc::EAGAIN | libc::EBUSY))
-}
-
-/// Erases an operation's memory, and describes the operation from the place where it then lies.
-#[inline]
-fn prepare<K: Kind>(
-    kind: &K,
-    memory: K::Memory,
-    results: Results,
-    owner: usize,
-) -> (NewOp, Request) {
-    let mut memory = Erased::new(memory);
-    let request = kind.request(memory.get_mut::<K::Memory>(), owner);
-    let new = NewOp {
-        memory,
-        dispose: K::DISPOSE,
-        results,
-    };
-    (new, request)
 }
 
 /// Makes the ready queue of a multishot operation.

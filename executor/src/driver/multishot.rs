@@ -3,8 +3,9 @@
 use std::task::{Context, Poll};
 
 use super::submit::Submitted;
-use super::{DriverRef, Polled, WakerSet, prepare, ready_queue};
-use crate::op::slab::OpKey;
+use super::{DriverRef, Polled, WakerSet, ready_queue};
+use crate::buf::Loose;
+use crate::op::slab::{NewOp, OpKey};
 use crate::op::{Kind, Outcome};
 
 /// A multishot operation. It is armed by the first poll, and again when the kernel ends it: on
@@ -82,8 +83,16 @@ where
     fn arm(&mut self, cx: &Context<'_>) -> Poll<Option<Outcome>> {
         let (owner, spare) = self.driver.borrow_mut().start(cx.waker());
         let waker = spare.unwrap_or_else(|| cx.waker().clone());
-        let (new, request) = prepare(&self.kind, self.memory.clone(), ready_queue(), owner);
-        let submitted = self.driver.borrow_mut().submit(&request, new, waker);
+        let mut memory = Loose::new(self.memory.clone());
+        let request = self.kind.request(memory.get_mut(), owner);
+        let new = NewOp {
+            dispose: K::DISPOSE,
+            results: ready_queue(),
+        };
+        let submitted = self
+            .driver
+            .borrow_mut()
+            .submit(&request, new, memory, waker);
         match submitted {
             Submitted::Open(key) => {
                 self.armed = Some(key);

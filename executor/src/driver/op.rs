@@ -4,9 +4,11 @@ use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 
+use super::cached::try_at_once;
 use super::submit::Submitted;
-use super::{DriverRef, Polled, WakerSet, prepare};
-use crate::op::slab::{OpKey, Results};
+use super::{DriverRef, Polled, WakerSet};
+use crate::buf::Loose;
+use crate::op::slab::{NewOp, OpKey, Results};
 use crate::op::{Kind, Outcome};
 
 /// An operation. It is submitted by its first poll.
@@ -26,7 +28,7 @@ pub(crate) struct Op<K: Kind> {
 const RETRIES_MAX: u8 = 8;
 
 enum State<M> {
-    NotStarted(M),
+    NotStarted(Loose<M>),
     Submitted(OpKey),
     Done,
 }
@@ -40,7 +42,7 @@ impl<K: Kind> Op<K> {
         Self {
             driver,
             kind,
-            state: State::NotStarted(memory),
+            state: State::NotStarted(Loose::new(memory)),
             retries: 0,
         }
     }
@@ -48,14 +50,21 @@ impl<K: Kind> Op<K> {
     /// Submits the operation. The waker and the kind's memory are user code in part (`Clone`,
     /// [`IoBuf`](crate::buf::IoBuf), `AsFd`): they are asked before the driver is borrowed.
     #[inline]
-    fn start(&mut self, mut memory: K::Memory, cx: &Context<'_>) -> Poll<K::Output> {
-        if let Some(outcome) = self.try_at_once(&mut memory) {
-            return Poll::Ready(self.kind.complete(outcome, memory));
+    fn start(&mut self, mut memory: Loose<K::Memory>, cx: &Context<'_>) -> Poll<K::Output> {
+        if let Some(outcome) = try_at_once(&self.driver, &self.kind, memory.get_mut()) {
+            return Poll::Ready(self.kind.complete(outcome, memory.into_inner()));
         }
         let (owner, spare) = self.driver.borrow_mut().start(cx.waker());
         let waker = spare.unwrap_or_else(|| cx.waker().clone());
-        let (new, request) = prepare(&self.kind, memory, Results::One(None), owner);
-        let submitted = self.driver.borrow_mut().submit(&request, new, waker);
+        let request = self.kind.request(memory.get_mut(), owner);
+        let new = NewOp {
+            dispose: K::DISPOSE,
+            results: Results::One(None),
+        };
+        let submitted = self
+            .driver
+            .borrow_mut()
+            .submit(&request, new, memory, waker);
         match submitted {
             Submitted::Open(key) => {
                 self.state = State::Submitted(key);
@@ -65,17 +74,17 @@ impl<K: Kind> Op<K> {
         }
     }
 
-    /// Does the operation without the backend, where that takes no waiting and the poll has not
-    /// had enough of it.
+    /// Makes an operation that has completed one that is to be submitted again, for what is left to
+    /// do: of the memory that came back, and of what `kind` is told of the rest.
     #[inline]
-    fn try_at_once(&self, memory: &mut K::Memory) -> Option<Outcome> {
-        let len = self.kind.tries(memory)?;
-        if !self.driver.borrow_mut().take_poll_bytes(len) {
-            return None;
-        }
-        let outcome = self.kind.done_at_once(memory)?;
-        self.driver.borrow_mut().counters.done_at_once += 1;
-        Some(outcome)
+    pub(crate) fn again(&mut self, memory: K::Memory) {
+        self.state = State::NotStarted(Loose::new(memory));
+    }
+
+    /// Returns what an operation that is not submitted will be asked to do.
+    #[inline]
+    pub(crate) fn kind_mut(&mut self) -> &mut K {
+        &mut self.kind
     }
 
     #[cold]
@@ -90,7 +99,7 @@ impl<K: Kind> Op<K> {
     #[inline(never)]
     fn retry(&mut self, memory: K::Memory, cx: &Context<'_>) -> Poll<K::Output> {
         self.retries += 1;
-        self.start(memory, cx)
+        self.start(Loose::new(memory), cx)
     }
 
     /// Leaves a waker for an operation that has none, or another's. True: it is in place.

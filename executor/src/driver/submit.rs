@@ -14,16 +14,17 @@ use std::os::fd::OwnedFd;
 use std::task::Waker;
 
 use super::lane::Lane;
-use super::{Driver, is_backpressure, prepare};
-use crate::op::Request;
+use super::{Driver, is_backpressure};
+use crate::buf::Loose;
 use crate::op::kinds::close::{Close, Closing};
 use crate::op::lifecycle::Lifecycle;
 use crate::op::request::LaneId;
 use crate::op::slab::{NewOp, OpKey, Results};
+use crate::op::{Kind as _, Request};
 use crate::ring::{Ring, Sqe, Wait};
 
 /// Gives a submission to the ring; `false` when the ring is full.
-#[inline]
+#[inline(always)]
 pub(super) fn push(ring: &mut Ring, sqe: &Sqe) -> bool {
     // SAFETY: pointers: an operation's point to bytes that its slot's memory owns, and that stay
     // where they are when the slab grows and moves that memory's words (`Kind`); the slab keeps it
@@ -42,12 +43,18 @@ pub(super) enum Submitted {
 impl Driver {
     /// Starts an operation, which `request` describes. Without a credit, or behind others that have
     /// none, it waits in line.
-    #[inline]
-    pub(super) fn submit(&mut self, request: &Request, new: NewOp, waker: Waker) -> Submitted {
+    #[inline(always)]
+    pub(super) fn submit<M: 'static>(
+        &mut self,
+        request: &Request,
+        new: NewOp,
+        memory: Loose<M>,
+        waker: Waker,
+    ) -> Submitted {
         let lane = LaneId::of(request);
         let first = self.lanes[lane as usize].waiting() == 0;
         let free = first && self.has_room(lane, request) && self.make_room();
-        let (key, slot) = self.slab.insert(new, lane, Some(waker));
+        let (key, slot) = self.slab.insert(new, memory, lane, waker);
         let Some(backend) = &mut self.backend else {
             slot.lifecycle = Lifecycle::Completed;
             return Submitted::Closed(key);
@@ -70,8 +77,16 @@ impl Driver {
             return Err(fd);
         }
         let owner = self.identity();
-        let (new, request) = prepare(&Close, Closing::new(fd), Results::One(None), owner);
-        let (key, slot) = self.slab.insert(new, lane, None);
+        let mut memory = Loose::new(Closing::new(fd));
+        let request = Close.request(memory.get_mut(), owner);
+        let new = NewOp {
+            dispose: Close::DISPOSE,
+            results: Results::One(None),
+        };
+        // Nobody is woken.
+        let waker = Waker::noop().clone();
+        let (key, slot) = self.slab.insert(new, memory, lane, waker);
+        slot.waker = None;
         if self
             .backend
             .as_mut()
@@ -142,7 +157,7 @@ impl Driver {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn has_room(&self, lane: LaneId, request: &Request) -> bool {
         let bytes = request.inline_bytes();
         let fits = bytes == 0
@@ -163,7 +178,7 @@ impl Driver {
     }
 
     /// Accounts for a request that was pushed.
-    #[inline]
+    #[inline(always)]
     fn pushed(&mut self, lane: LaneId, request: &Request) {
         self.lanes[lane as usize].charge();
         self.inline_bytes += request.inline_bytes();

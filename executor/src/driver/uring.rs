@@ -43,7 +43,7 @@ impl Uring {
         self.ring.is_full()
     }
 
-    #[inline]
+    #[inline(always)]
     pub(super) fn push(&mut self, key: OpKey, request: &Request) -> bool {
         push(&mut self.ring, &to_sqe(request).user_data(key.user_data()))
     }

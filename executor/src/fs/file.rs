@@ -19,7 +19,7 @@ use crate::op::kinds::fsync::Fsync;
 use crate::op::kinds::read::Read;
 use crate::op::kinds::vectored::{Readv, Segments, Writev};
 use crate::op::kinds::write::Write;
-use crate::op::{ReadMode, SharedFd};
+use crate::op::{Kind, ReadMode, SharedFd};
 use crate::worker::{Core, context};
 
 /// An open file, bound to the worker that opened it.
@@ -34,6 +34,8 @@ pub struct File {
     /// How a read is issued of which nothing else is said, and whether writes are handed off:
     /// decided when the file is opened.
     mode: ReadMode,
+    /// Read past the page cache.
+    pub(super) direct: bool,
 }
 
 /// How a range of a file will be read: posix_fadvise(2).
@@ -103,6 +105,26 @@ impl File {
         Self::from_fd(&context::current(), file.into())
     }
 
+    /// Makes an operation on the file's worker.
+    #[inline]
+    pub(super) fn op<K: Kind>(&self, kind: K, memory: K::Memory) -> Op<K> {
+        self.core.op(kind, memory)
+    }
+
+    #[inline]
+    pub(super) fn shared_fd(&self) -> SharedFd {
+        self.fd.clone()
+    }
+
+    /// Returns how a read is issued that is to be issued as told.
+    #[inline]
+    pub(super) fn mode_of(&self, told: ReadMode) -> ReadMode {
+        match told {
+            ReadMode::Inline => self.mode,
+            ReadMode::NoWait | ReadMode::Async => told,
+        }
+    }
+
     /// Says whether its reads and writes are handed off, as they cannot be tried without waiting.
     pub(crate) fn is_handed_off(&self) -> bool {
         self.mode == ReadMode::Async
@@ -118,7 +140,9 @@ impl File {
         } else {
             ReadMode::Inline
         };
-        let hits = if waits.asks_cache {
+        let direct = crate::sys::is_direct(fd.as_fd());
+        // A direct read that may not wait for the cache waits for the device.
+        let hits = if waits.asks_cache && !direct {
             Hits::new()
         } else {
             Hits::never()
@@ -131,6 +155,7 @@ impl File {
         let fd = SharedFd::of_file(fd, hits, close);
         Self {
             core: Rc::clone(core),
+            direct,
             fd,
             mode,
         }
@@ -164,11 +189,7 @@ impl File {
     ///
     /// As [`read_at`](Self::read_at).
     pub fn read_at_with<B: IoBufMut>(&self, buf: B, offset: u64, mode: ReadMode) -> ReadAt<B> {
-        let mode = match mode {
-            ReadMode::Inline => self.mode,
-            ReadMode::NoWait | ReadMode::Async => mode,
-        };
-        let kind = Read::new(offset, mode);
+        let kind = Read::new(offset, self.mode_of(mode), self.direct);
         ReadAt {
             op: self.core.op(kind, (buf, self.fd.clone())),
         }
@@ -206,7 +227,7 @@ impl File {
     ) -> BufResult<usize, Vec<B>> {
         self.core
             .op(
-                Readv::new(offset, 0, self.mode),
+                Readv::new(offset, 0, self.mode, self.direct),
                 Segments::new(bufs, self.fd.clone()),
             )
             .await
@@ -220,7 +241,7 @@ impl File {
     ) -> BufResult<(), Vec<B>> {
         let mut done = 0;
         while done < len {
-            let kind = Readv::new(offset + done as u64, done, self.mode);
+            let kind = Readv::new(offset + done as u64, done, self.mode, self.direct);
             let (result, back) = self
                 .core
                 .op(kind, Segments::new(bufs, self.fd.clone()))
@@ -435,6 +456,7 @@ pub struct ReadAt<B: IoBufMut> {
 impl<B: IoBufMut> Future for ReadAt<B> {
     type Output = BufResult<usize, B>;
 
+    #[inline]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         Pin::new(&mut self.op).poll(cx)
     }
@@ -450,6 +472,7 @@ pub struct WriteAt<B: IoBuf> {
 impl<B: IoBuf> Future for WriteAt<B> {
     type Output = BufResult<usize, B>;
 
+    #[inline]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         Pin::new(&mut self.op).poll(cx)
     }

@@ -7,11 +7,13 @@ mod dir;
 mod file;
 mod metadata;
 mod open;
+mod read_full;
 
 pub use dir::{Dir, DirEntry, FileType, read_dir};
 pub use file::{Advice, File, ReadAt, WriteAt};
 pub use metadata::{Metadata, metadata};
 pub use open::OpenOptions;
+pub use read_full::ReadFull;
 
 pub use crate::op::ReadMode;
 

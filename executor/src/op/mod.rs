@@ -26,6 +26,7 @@
 //! addresses that do not change when the memory's value moves.
 #![allow(unsafe_code, reason = "declares the unsafe trait Kind")]
 
+use std::cell::Cell;
 use std::io;
 
 pub(crate) mod fd;
@@ -40,6 +41,7 @@ pub use request::ReadMode;
 pub(crate) use request::Request;
 
 use crate::buf::Erased;
+use hits::Hits;
 
 /// The result of an operation, as the backend reports it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -93,22 +95,15 @@ pub(crate) unsafe trait Kind: Sized + 'static {
     /// What becomes of a result that nobody takes.
     const DISPOSE: Dispose = |_, _| {};
 
-    /// Describes the operation. `memory` has been erased to words already, which move, but not
+    /// Describes the operation. `memory` is plain bytes already (`Loose`), which move, but not
     /// as a value of its type, until it is taken back; `owner` identifies the driver that will run
     /// the operation.
     fn request(&self, memory: &mut Self::Memory, owner: usize) -> Request;
 
-    /// Returns how many bytes the operation copies when it is done there and then, where that
-    /// may be tried.
+    /// Returns what became of the reads of this file that were tried without a backend, where the
+    /// operation is such a read.
     #[inline]
-    fn tries(&self, memory: &Self::Memory) -> Option<u32> {
-        let _ = memory;
-        None
-    }
-
-    /// Does the operation without a backend, unless it would wait.
-    #[inline]
-    fn done_at_once(&self, memory: &mut Self::Memory) -> Option<Outcome> {
+    fn hits(memory: &Self::Memory) -> Option<&Cell<Hits>> {
         let _ = memory;
         None
     }

@@ -40,6 +40,8 @@ pub(crate) enum Request {
         offset: u64,
         fixed: Option<u16>,
         mode: ReadMode,
+        /// Past the page cache: nothing is copied.
+        direct: bool,
     },
     /// write(2) at an offset; from registered memory when `fixed` names it.
     Write {
@@ -59,6 +61,7 @@ pub(crate) enum Request {
         offset: u64,
         len: u64,
         mode: ReadMode,
+        direct: bool,
     },
     /// pwritev(2).
     Writev {
@@ -136,12 +139,21 @@ pub(crate) enum Request {
 impl Request {
     /// Returns how many bytes the request may copy while it is being submitted: reads of files,
     /// whose pages may be cached.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn inline_bytes(&self) -> u64 {
-        match *self {
-            Self::Read { len, mode, .. } if mode != ReadMode::Async => len.into(),
-            Self::Readv { len, mode, .. } if mode != ReadMode::Async => len,
-            _ => 0,
+        let (len, mode, direct) = match *self {
+            Self::Read {
+                len, mode, direct, ..
+            } => (len.into(), mode, direct),
+            Self::Readv {
+                len, mode, direct, ..
+            } => (len, mode, direct),
+            _ => return 0,
+        };
+        if direct || mode == ReadMode::Async {
+            0
+        } else {
+            len
         }
     }
 }
@@ -158,7 +170,7 @@ pub(crate) enum LaneId {
 impl LaneId {
     pub(crate) const ALL: [Self; 2] = [Self::Prompt, Self::Peer];
 
-    #[inline]
+    #[inline(always)]
     pub(crate) fn of(request: &Request) -> Self {
         match request {
             Request::Accept { .. }

@@ -1,16 +1,17 @@
 //! The slab of operations: owns each operation's memory from before it is submitted until after
 //! its last completion.
+//!
+//! A slot is written and emptied where it is, field by field: moving one in and out takes longer than
+//! the rest of an operation's way.
 
 use std::collections::VecDeque;
 use std::mem;
 use std::task::Waker;
 
-use slab::Slab;
-
 use super::lifecycle::Lifecycle;
 use super::request::LaneId;
 use super::{Dispose, Outcome};
-use crate::buf::Erased;
+use crate::buf::{Erased, Loose};
 
 /// Names an operation: slot in the low half, generation above it, the top bit clear.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -21,8 +22,7 @@ pub(crate) const CONTROL: u64 = 1 << 63;
 
 impl OpKey {
     #[inline]
-    fn new(slot: usize, generation: u32) -> Self {
-        let slot = u32::try_from(slot).expect("slots are bounded by live futures, far below 2^32");
+    fn new(slot: u32, generation: u32) -> Self {
         Self(u64::from(slot) | u64::from(generation) << 32)
     }
 
@@ -44,7 +44,12 @@ impl OpKey {
 
     #[inline]
     fn slot(self) -> usize {
-        usize::try_from(self.0 & u64::from(u32::MAX)).expect("32 bits fit a usize on Linux")
+        self.index() as usize
+    }
+
+    #[inline]
+    fn index(self) -> u32 {
+        u32::try_from(self.0 & u64::from(u32::MAX)).expect("cut to 32 bits")
     }
 
     #[inline]
@@ -92,18 +97,24 @@ impl Results {
     }
 }
 
-/// What an operation brings into its slot.
+/// What an operation brings into its slot besides its memory.
 #[derive(Debug)]
 pub(crate) struct NewOp {
-    pub(crate) memory: Erased,
     pub(crate) dispose: Dispose,
     pub(crate) results: Results,
 }
+
+/// The generation of a slot without an operation: no key has it, as theirs have 31 bits.
+const VACANT: u32 = u32::MAX;
+/// No slot.
+const NONE: u32 = u32::MAX;
 
 /// One operation.
 #[derive(Debug)]
 pub(crate) struct Slot {
     generation: u32,
+    /// The next vacant slot, while this is one.
+    next_vacant: u32,
     /// Changed by the driver alone, through the table in `lifecycle`.
     pub(crate) lifecycle: Lifecycle,
     /// A multishot operation whose cancel has been sent because its ready queue is full.
@@ -113,6 +124,8 @@ pub(crate) struct Slot {
     pub(crate) waker: Option<Waker>,
     pub(crate) results: Results,
     pub(crate) dispose: Dispose,
+    /// `None` where there is no operation.
+    memory: Option<Erased>,
 }
 
 impl Slot {
@@ -130,14 +143,16 @@ impl Slot {
 /// An operation that has left the slab, to be dropped where user code may run.
 #[derive(Debug)]
 pub(crate) struct Removed {
-    slot: Slot,
+    waker: Option<Waker>,
+    results: Results,
+    dispose: Dispose,
     memory: Option<Erased>,
 }
 
 impl Drop for Removed {
     fn drop(&mut self) {
-        while let Some(outcome) = self.slot.results.pop() {
-            dispose_of(self.slot.dispose, &mut self.memory, outcome);
+        while let Some(outcome) = self.results.pop() {
+            dispose_of(self.dispose, &mut self.memory, outcome);
         }
     }
 }
@@ -150,27 +165,37 @@ fn dispose_of(dispose: Dispose, memory: &mut Option<Erased>, outcome: Outcome) {
 }
 
 /// The operations of one driver.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct OpSlab {
-    slots: Slab<Slot>,
-    /// The memory of each slot, at the same index: apart, so that the slots stay small and little
-    /// is moved when an operation comes and goes. `None` where it has been taken, or where there
-    /// is no operation.
-    memory: Vec<Option<Erased>>,
+    slots: Vec<Slot>,
+    /// The slot that was vacated last, which is the next to be used.
+    vacant: u32,
+    len: usize,
     /// Generation of the next slot: unique among 2^31 operations, so that a key that outlives its
     /// operation never names another one.
     generation: u32,
-    high_water: usize,
+}
+
+impl Default for OpSlab {
+    fn default() -> Self {
+        Self {
+            slots: Vec::new(),
+            vacant: NONE,
+            len: 0,
+            generation: 0,
+        }
+    }
 }
 
 impl OpSlab {
     /// Adds an operation that is not submitted yet.
-    #[inline]
-    pub(crate) fn insert(
+    #[inline(always)]
+    pub(crate) fn insert<M: 'static>(
         &mut self,
         new: NewOp,
+        memory: Loose<M>,
         lane: LaneId,
-        waker: Option<Waker>,
+        waker: Waker,
     ) -> (OpKey, &mut Slot) {
         // The planted bug: a key names whatever is in its slot.
         #[cfg(corelane_planted = "slot_reuse")]
@@ -179,23 +204,43 @@ impl OpSlab {
         }
         let generation = self.generation;
         self.generation = generation.wrapping_add(1) & (u32::MAX >> 1);
-        self.high_water = self.high_water.max(self.slots.len() + 1);
-        let entry = self.slots.vacant_entry();
-        let index = entry.key();
-        match self.memory.get_mut(index) {
-            Some(place) => *place = Some(new.memory),
-            None => self.memory.push(Some(new.memory)),
+        if self.vacant == NONE {
+            self.grow();
         }
-        let slot = entry.insert(Slot {
-            generation,
-            lifecycle: Lifecycle::Queued,
-            paused: false,
-            lane,
-            waker,
-            results: new.results,
-            dispose: new.dispose,
-        });
+        let index = self.vacant;
+        self.len += 1;
+        let slot = &mut self.slots[index as usize];
+        self.vacant = slot.next_vacant;
+        slot.generation = generation;
+        slot.lifecycle = Lifecycle::Queued;
+        slot.paused = false;
+        slot.lane = lane;
+        slot.dispose = new.dispose;
+        // Nothing was left in a vacant slot that would have to be dropped.
+        mem::forget(mem::replace(&mut slot.waker, Some(waker)));
+        mem::forget(mem::replace(&mut slot.results, new.results));
+        mem::forget(slot.memory.replace(Erased::of(memory)));
         (OpKey::new(index, generation), slot)
+    }
+
+    /// Adds a vacant slot to a slab that has none.
+    #[cold]
+    #[inline(never)]
+    fn grow(&mut self) {
+        let index = u32::try_from(self.slots.len()).ok();
+        let index = index.filter(|index| *index != NONE);
+        self.vacant = index.expect("slots are bounded by live futures, far below 2^32");
+        self.slots.push(Slot {
+            generation: VACANT,
+            next_vacant: NONE,
+            lifecycle: Lifecycle::Completed,
+            paused: false,
+            lane: LaneId::Prompt,
+            waker: None,
+            results: Results::One(None),
+            dispose: |_, _| {},
+            memory: None,
+        });
     }
 
     #[inline]
@@ -218,46 +263,60 @@ impl OpSlab {
             !slot.lifecycle.is_in_flight(),
             "the backend may still touch the memory"
         );
+        let memory = Erased::take_from(&mut slot.memory);
         let waker = slot.waker.take();
-        if let Results::Many(_) = slot.results {
+        if !matches!(slot.results, Results::One(None)) {
             slot.results = Results::One(None);
         }
-        // Nothing is left in it. To drop it would mean to move it out, which takes longer than all
-        // of the rest: its fields were written one by one a moment ago.
-        mem::forget(self.slots.remove(key.slot()));
-        let memory = Erased::take_from(&mut self.memory[key.slot()]);
+        self.vacate(key);
         (memory, waker)
+    }
+
+    /// Gives a slot back whose waker, results and memory were taken out.
+    #[inline(always)]
+    fn vacate(&mut self, key: OpKey) {
+        let slot = &mut self.slots[key.slot()];
+        slot.generation = VACANT;
+        slot.next_vacant = self.vacant;
+        self.vacant = key.index();
+        self.len -= 1;
     }
 
     /// Takes an operation out, with all that is left in it.
     pub(crate) fn remove(&mut self, key: OpKey) -> Option<Removed> {
-        self.get_mut(key)?;
-        Some(Removed {
-            slot: self.slots.remove(key.slot()),
-            memory: self.memory[key.slot()].take(),
-        })
+        let slot = self.get_mut(key)?;
+        let removed = Removed {
+            waker: slot.waker.take(),
+            results: mem::replace(&mut slot.results, Results::One(None)),
+            dispose: slot.dispose,
+            memory: slot.memory.take(),
+        };
+        self.vacate(key);
+        Some(removed)
     }
 
     /// Drops a result of an operation that nobody takes.
     pub(crate) fn dispose_of(&mut self, key: OpKey, outcome: Outcome) {
         if let Some(slot) = self.get_mut(key) {
-            let dispose = slot.dispose;
-            dispose_of(dispose, &mut self.memory[key.slot()], outcome);
+            dispose_of(slot.dispose, &mut slot.memory, outcome);
         }
     }
 
     /// Frees the memory under the kernel: the planted defect that the drop storm must find.
     #[cfg(corelane_planted = "free_on_drop")]
     pub(crate) fn plant_free(&mut self, key: OpKey) {
-        self.memory[key.slot()] = Some(Erased::new(()));
+        if let Some(slot) = self.get_mut(key) {
+            slot.memory = Some(Erased::new(()));
+        }
     }
 
     pub(crate) fn len(&self) -> usize {
-        self.slots.len()
+        self.len
     }
 
+    /// Returns the most operations that there ever were: a slot is added when all others are in use.
     pub(crate) fn high_water(&self) -> usize {
-        self.high_water
+        self.slots.len()
     }
 
     /// Forgets the slots whose memory the backend may touch, for ever, and hands out who waits
@@ -265,7 +324,7 @@ impl OpSlab {
     pub(crate) fn leak_in_flight(&mut self, wakers: &mut Vec<Waker>) {
         for key in self.in_flight() {
             if let Some(mut removed) = self.remove(key) {
-                wakers.extend(removed.slot.waker.take());
+                wakers.extend(removed.waker.take());
                 mem::forget(removed);
             }
         }
@@ -277,9 +336,9 @@ impl OpSlab {
     }
 
     fn keys(&self, wanted: impl Fn(&Slot) -> bool) -> Vec<OpKey> {
-        self.slots
-            .iter()
-            .filter(|(_, slot)| wanted(slot))
+        (0..)
+            .zip(&self.slots)
+            .filter(|(_, slot)| slot.generation != VACANT && wanted(slot))
             .map(|(index, slot)| OpKey::new(index, slot.generation))
             .collect()
     }
@@ -299,11 +358,11 @@ mod tests {
 
     fn insert(slab: &mut OpSlab) -> OpKey {
         let new = NewOp {
-            memory: Erased::new(()),
             dispose: |_, _| {},
             results: Results::One(None),
         };
-        slab.insert(new, LaneId::Prompt, None).0
+        slab.insert(new, Loose::new(()), LaneId::Prompt, Waker::noop().clone())
+            .0
     }
 
     #[test]

@@ -63,6 +63,13 @@ pub(crate) struct Pending {
     pub(crate) deferred: bool,
 }
 
+impl Pending {
+    pub(crate) const NOTHING: Self = Self {
+        ready: false,
+        deferred: false,
+    };
+}
+
 /// An io_uring instance owned by the current thread.
 pub(crate) struct Ring {
     inner: IoUring,

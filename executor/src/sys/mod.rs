@@ -88,8 +88,7 @@ pub(crate) fn waits(fd: BorrowedFd<'_>) -> Waits {
     Waits {
         transfers,
         close,
-        // A direct read that may not wait for the cache waits for the device.
-        asks_cache: read >= 0 && !is_direct(fd),
+        asks_cache: read >= 0,
     }
 }
 
@@ -119,26 +118,14 @@ fn keeps_inode_flags(stat: &libc::statx) -> bool {
     stat.stx_attributes_mask & nodump != 0
 }
 
-/// Says whether a file is read past the page cache (`O_DIRECT`), or does not say.
-fn is_direct(fd: BorrowedFd<'_>) -> bool {
-    // SAFETY: an open descriptor and no pointer.
-    let flags = unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_GETFL) };
-    flags < 0 || flags & libc::O_DIRECT != 0
-}
-
 /// Reads what the page cache has of `len` bytes at `offset`, without waiting for more
 /// (`RWF_NOWAIT`, preadv2(2)). Returns how much that was; nothing for an error, which whoever asks
 /// in earnest will get.
 ///
 /// # Safety
 ///
-/// - `len` bytes may be written at `ptr`, and nothing else uses them during the call.
-pub(crate) unsafe fn read_cached(
-    fd: BorrowedFd<'_>,
-    ptr: *mut u8,
-    len: usize,
-    offset: u64,
-) -> usize {
+/// - `fd` is open; `len` bytes may be written at `ptr`, and nothing else uses them during the call.
+pub(crate) unsafe fn read_cached(fd: RawFd, ptr: *mut u8, len: usize, offset: u64) -> usize {
     // A negative one would name the descriptor's own position.
     let Ok(offset) = libc::off_t::try_from(offset) else {
         return 0;
@@ -147,10 +134,17 @@ pub(crate) unsafe fn read_cached(
         iov_base: ptr.cast(),
         iov_len: len,
     };
-    let (fd, flags) = (fd.as_raw_fd(), libc::RWF_NOWAIT);
+    let flags = libc::RWF_NOWAIT;
     // SAFETY: an open descriptor, and one segment, a local, whose bytes are the caller's to write.
     let read = unsafe { libc::preadv2(fd, &raw const vec, 1, offset, flags) };
     usize::try_from(read).unwrap_or(0)
+}
+
+/// Says whether a file is read past the page cache (`O_DIRECT`, open(2)).
+pub(crate) fn is_direct(fd: BorrowedFd<'_>) -> bool {
+    // SAFETY: an open descriptor, and no pointer.
+    let flags = unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_GETFL) };
+    flags >= 0 && flags & libc::O_DIRECT != 0
 }
 
 /// An eventfd, non-blocking and closed on exec.

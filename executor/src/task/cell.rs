@@ -12,11 +12,14 @@
 use std::mem::{self, ManuallyDrop};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
-use std::ptr::{self, NonNull};
+use std::ptr;
 use std::task::{Context, Poll};
 
+#[cfg(not(corelane_loom))]
+use super::enter::with_current;
 use super::error::JoinError;
 use super::header::{Header, TaskPtr, Vtable};
+use super::recycle::{self, Recycler};
 use super::waker::with_borrowed_waker;
 use crate::guard::guarded;
 use crate::mailbox::WakeBlock;
@@ -49,15 +52,22 @@ impl<F: Future + 'static> TaskCell<F> {
 
     /// Makes a scheduled task with two references: the registry's and the handle's.
     #[inline]
-    pub(super) fn allocate(future: F, owner: &'static WakeBlock) -> TaskPtr {
+    pub(super) fn allocate(
+        future: F,
+        owner: &'static WakeBlock,
+        recycler: Option<&Recycler>,
+    ) -> TaskPtr {
         let stage = UnsafeCell::new(Stage {
             future: ManuallyDrop::new(future),
         });
-        let cell = Box::new(Self {
+        let cell = Self {
             header: Header::new(&Self::VTABLE, owner),
             stage,
-        });
-        let cell = NonNull::from(Box::leak(cell));
+        };
+        let cell = match recycler {
+            Some(recycler) => recycler.place(cell),
+            None => recycle::place(cell),
+        };
         // SAFETY: the pointer is one to the whole cell, whose first field is the header; the
         // state begins with two references.
         unsafe { TaskPtr::from_raw(cell.cast()) }
@@ -193,15 +203,30 @@ unsafe fn drop_output<F: Future>(task: TaskPtr) {
 
 /// See [`Vtable::free`].
 unsafe fn free<F: Future>(task: TaskPtr) {
-    // SAFETY: `allocate` made it as a box of this type; the last reference is gone.
-    let cell = unsafe { Box::from_raw(task.as_raw().cast::<TaskCell<F>>().as_ptr()) };
+    let cell = task.as_raw().cast::<TaskCell<F>>();
     // In a model: whoever frees must have seen every other access.
     #[cfg(corelane_loom)]
     {
+        // SAFETY: as below.
+        let cell = unsafe { cell.as_ref() };
         cell.stage.with_mut(|_| ());
         cell.header.join_waker.with_mut(|_| ());
     }
-    drop(cell);
+    // SAFETY: the last reference is gone, and with it every other pointer to the task.
+    unsafe { cell.drop_in_place() };
+    #[cfg(not(corelane_loom))]
+    with_current(|local| match local {
+        // SAFETY: `allocate` placed it, as this type, and nothing is in it any more.
+        Some(local) => unsafe { local.recycler.give(cell) },
+        // SAFETY: as above.
+        None => unsafe { recycle::free(cell) },
+    });
+    // A model's thread may have no current worker any more.
+    #[cfg(corelane_loom)]
+    // SAFETY: as above.
+    unsafe {
+        recycle::free(cell)
+    };
 }
 
 /// Drops a value of the user's, whose drop may panic: with nobody left to tell, that is the end

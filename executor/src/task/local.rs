@@ -17,10 +17,11 @@ use std::rc::Rc;
 use std::sync::Arc as Shared;
 
 use super::cell::TaskCell;
-use super::enter::{EnterGuard, enter, leave_for_good};
+use super::enter::{EnterGuard, enter, leave_for_good, with_current};
 use super::error::JoinError;
 use super::header::{TaskPtr, drop_ref, free};
 use super::join::{JoinHandle, take_join_waker};
+use super::recycle::Recycler;
 use super::registry::Registry;
 use super::remote::RemoteSpawner;
 use super::run_queue::RunQueue;
@@ -62,6 +63,8 @@ pub(crate) struct LocalInner {
     pub(super) kicks_sent: Cell<u64>,
     /// To whom each poll is told, if to anyone.
     watch: Option<Shared<Watch>>,
+    /// Memory for the next tasks.
+    pub(super) recycler: Recycler,
 }
 
 impl Local {
@@ -84,6 +87,7 @@ impl Local {
             closed: Cell::new(false),
             kicks_sent: Cell::new(0),
             watch,
+            recycler: Recycler::new(),
         }))
     }
 
@@ -148,8 +152,20 @@ impl LocalInner {
         F: Future + 'static,
     {
         let spawned_at = Location::caller();
-        let future = trace::task(spawned_at, || future);
-        let task = TaskCell::allocate(future, self.block);
+        self.spawn_at(spawned_at, trace::task(spawned_at, || future))
+    }
+
+    /// As [`spawn`](Self::spawn), which is called elsewhere.
+    #[inline]
+    pub(crate) fn spawn_at<F>(
+        &self,
+        spawned_at: &'static Location<'static>,
+        future: F,
+    ) -> JoinHandle<F::Output>
+    where
+        F: Future + 'static,
+    {
+        let task = TaskCell::allocate(future, self.block, Some(&self.recycler));
         // SAFETY: a new task has one reference for its handle; the type is that of the future.
         let handle = unsafe { JoinHandle::new(task) };
         self.registry.add(task);
@@ -412,6 +428,33 @@ impl LocalInner {
             }
         }
     }
+}
+
+/// Says whether this thread is in a worker that takes tasks.
+#[inline]
+pub(crate) fn current_takes_tasks() -> bool {
+    with_current(|local| local.is_some_and(|local| !local.closed.get()))
+}
+
+/// Adds a task to the worker that this thread is in.
+///
+/// # Panics
+///
+/// When [`current_takes_tasks`] says that there is none.
+#[inline]
+pub(crate) fn spawn_current<F>(
+    spawned_at: &'static Location<'static>,
+    future: F,
+) -> JoinHandle<F::Output>
+where
+    F: Future + 'static,
+{
+    with_current(|local| {
+        let local = local.filter(|local| !local.closed.get());
+        // It takes the task, so that no future is dropped: no code of the user's runs.
+        let local = local.expect("the caller has seen that there is one");
+        local.spawn_at(spawned_at, future)
+    })
 }
 
 /// # Safety

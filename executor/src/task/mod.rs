@@ -22,6 +22,7 @@ mod error;
 mod header;
 mod join;
 mod local;
+mod recycle;
 mod registry;
 mod remote;
 mod run_queue;
@@ -31,7 +32,7 @@ mod waker;
 pub(crate) use enter::{EnterGuard, count_kick};
 pub use error::{JoinError, SpawnError, SpawnErrorKind};
 pub use join::JoinHandle;
-pub(crate) use local::Local;
+pub(crate) use local::{Local, current_takes_tasks, spawn_current};
 pub use remote::RemoteSpawner;
 pub(crate) use waker::wake_own;
 

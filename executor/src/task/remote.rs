@@ -68,7 +68,7 @@ impl RemoteSpawner {
         if let Err(refused) = self.spawns.reserve() {
             return Err(SpawnError::new(refused, closure));
         }
-        let task = TaskCell::allocate(Lazy::new(spawned_at, closure), self.spawns.block());
+        let task = TaskCell::allocate(Lazy::new(spawned_at, closure), self.spawns.block(), None);
         // SAFETY: the task is new, so its link is in no list; the reference that is meant for the
         // registry keeps it until the owner takes it. Everything in it that the owner will use is
         // `Send`: the closure, and the output for the way back.

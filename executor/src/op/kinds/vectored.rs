@@ -70,15 +70,17 @@ pub(crate) struct Readv<B> {
     /// Bytes at the front of the buffers that are filled already.
     skip: usize,
     mode: ReadMode,
+    direct: bool,
     buffer: std::marker::PhantomData<fn() -> B>,
 }
 
 impl<B> Readv<B> {
-    pub(crate) fn new(offset: u64, skip: usize, mode: ReadMode) -> Self {
+    pub(crate) fn new(offset: u64, skip: usize, mode: ReadMode, direct: bool) -> Self {
         Self {
             offset,
             skip,
             mode,
+            direct,
             buffer: std::marker::PhantomData,
         }
     }
@@ -102,6 +104,7 @@ unsafe impl<B: IoBufMut> Kind for Readv<B> {
             offset: self.offset,
             len,
             mode: self.mode,
+            direct: self.direct,
         }
     }
 
