@@ -151,7 +151,10 @@ impl<'a> Crowd<'a> {
             stream.write_all(&asked.head)?;
             let mut got = Vec::new();
             let (head_len, head) = loop {
-                let count = stream.read(&mut self.chunk)?;
+                let count = match stream.read(&mut self.chunk) {
+                    Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                    read => read?,
+                };
                 got.extend_from_slice(&self.chunk[..count]);
                 match parse(&got)? {
                     Some(head) => break head,

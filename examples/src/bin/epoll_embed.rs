@@ -124,11 +124,16 @@ fn run_loop(
             None => Duration::from_millis(10),
         };
         events.clear();
-        epoll::wait(
+        let waited = epoll::wait(
             &epoll,
             rustix::buffer::spare_capacity(&mut events),
             Some(&timespec(wait)),
-        )?;
+        );
+        match waited {
+            // A signal, or a process that was stopped and goes on: as if nothing was ready.
+            Ok(_) | Err(rustix::io::Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
         counted.wakes += 1;
         if events.iter().any(|event| event.data.u64() == TICKS) {
             let mut bytes = [0; 64];
