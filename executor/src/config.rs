@@ -174,7 +174,6 @@ pub struct Config {
     pub(crate) poll_batch: usize,
     pub(crate) reap_interval: Duration,
     pub(crate) submit_bytes_max: usize,
-    pub(crate) cached_bytes_max: usize,
     pub(crate) peer_ops_max: u32,
     pub(crate) remote_spawns_max: usize,
     pub(crate) spin_before_park: Duration,
@@ -195,7 +194,6 @@ impl Default for Config {
             poll_batch: 32,
             reap_interval: Duration::from_micros(100),
             submit_bytes_max: 2 * 1024 * 1024,
-            cached_bytes_max: 512 * 1024,
             peer_ops_max: 65_536,
             remote_spawns_max: 65_536,
             spin_before_park: Duration::ZERO,
@@ -258,19 +256,6 @@ impl Config {
     #[must_use]
     pub fn submit_bytes_max(mut self, bytes: usize) -> Self {
         self.submit_bytes_max = bytes;
-        self
-    }
-
-    /// Sets how many bytes one poll of a task may have copied by reads that are done in it, because
-    /// the page cache has all that they ask for: 512 KiB. That is quicker than the way through the
-    /// ring, and the memory that is read into is still at hand. What the poll reads beyond that,
-    /// what is not cached, and direct reads are submitted; with zero all reads are. A turn that has
-    /// copied [`submit_bytes_max`](Self::submit_bytes_max) polls no further task.
-    ///
-    /// A file whose reads were tried in vain is tried ever more seldom, until one is found again.
-    #[must_use]
-    pub fn cached_bytes_max(mut self, bytes: usize) -> Self {
-        self.cached_bytes_max = bytes;
         self
     }
 

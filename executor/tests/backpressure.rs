@@ -15,11 +15,7 @@ use corelane::{Config, spawn_local, stats};
 use support::{content, file_of, run_with, yield_until};
 
 fn tiny() -> Config {
-    Config::new()
-        .sq_entries(2)
-        .cq_entries(8)
-        .peer_ops_max(6)
-        .cached_bytes_max(0)
+    Config::new().sq_entries(2).cq_entries(8).peer_ops_max(6)
 }
 
 #[test]
@@ -116,7 +112,7 @@ fn operations_dropped_while_they_wait_are_never_submitted() {
 #[test]
 fn reads_of_cached_pages_are_spread_over_enters() {
     let on_disk = file_of(&content(1 << 20));
-    let config = Config::new().submit_bytes_max(1 << 20).cached_bytes_max(0);
+    let config = Config::new().submit_bytes_max(1 << 20);
     run_with(config, async {
         let file = File::open(on_disk.path()).await.unwrap();
         let enters = stats().enters;

@@ -42,7 +42,7 @@ const SIM_CANNOT: &[(&str, &str)] = &[
     ),
 ];
 
-/// Makes four tests of each case.
+/// Makes three tests of each case.
 macro_rules! suite {
     ($($file:ident: $($case:ident)*;)*) => {
         /// io_uring, or what is chosen where it is refused.
@@ -51,16 +51,6 @@ macro_rules! suite {
                 #[test]
                 fn $case() {
                     crate::harness::run(crate::harness::Kind::Ring, stringify!($case), crate::$file::$case);
-                }
-            )*)*
-        }
-
-        /// The same, with the page cache asked first, as it is by default.
-        mod cached {
-            $($(
-                #[test]
-                fn $case() {
-                    crate::harness::run(crate::harness::Kind::Cached, stringify!($case), crate::$file::$case);
                 }
             )*)*
         }

@@ -117,7 +117,7 @@ fn a_read_that_would_wait_is_refused_once() {
 fn reads_that_copy_nothing_are_submitted_past_the_limit_of_what_a_turn_copies() {
     let bytes = content(LEN);
     let on_disk = file_on_disk();
-    let config = Config::new().submit_bytes_max(4096).cached_bytes_max(0);
+    let config = Config::new().submit_bytes_max(4096);
     for (mode, direct) in [
         (ReadMode::Inline, false),
         (ReadMode::Inline, true),

@@ -27,7 +27,7 @@ use support::{file_of, run_on, settle, wait_until, watched};
 /// Runs `test` on each backend that there is.
 fn on_each(test: impl Fn(Config)) {
     for backend in [BackendChoice::Uring, BackendChoice::Threads] {
-        let config = Config::new().cached_bytes_max(0).backend(backend);
+        let config = Config::new().backend(backend);
         match Worker::new(config.clone()) {
             Ok(_) => test(config),
             Err(error) => println!("SKIP: {backend:?}: {error}"),

@@ -32,7 +32,6 @@ enum End {
 /// Starts the reads and asserts that all of them are in flight.
 fn start(file: &PatternFile, backend: BackendChoice) -> Option<(Worker, Vec<JoinHandle<()>>)> {
     let config = Config::new()
-        .cached_bytes_max(0)
         .backend(backend)
         .submit_bytes_max(READS * READ_LEN);
     let worker = Worker::new(config).unwrap();

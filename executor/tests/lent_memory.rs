@@ -27,7 +27,7 @@ const HUNG: Duration = Duration::from_secs(30);
 /// Runs `script` for some seeds on each backend that there is.
 fn on_each(script: impl Fn(Config, u64)) {
     for backend in [BackendChoice::Uring, BackendChoice::Threads] {
-        let config = Config::new().cached_bytes_max(0).backend(backend);
+        let config = Config::new().backend(backend);
         if let Err(error) = Worker::new(config.clone()) {
             println!("SKIP: {backend:?}: {error}");
             continue;

@@ -11,9 +11,9 @@ use std::time::{Duration, Instant};
 use corelane::fs::{File, OpenOptions};
 use corelane::net::UnixStream;
 use corelane::time::{Sleep, sleep, sleep_until};
-use corelane::{Config, spawn_local, yield_now};
+use corelane::{spawn_local, yield_now};
 
-use support::{content, file_of, run, run_with};
+use support::{content, file_of, run};
 
 /// Counts what the calling thread allocates.
 struct Counting;
@@ -88,17 +88,8 @@ fn the_counter_counts() {
 
 #[test]
 fn reads_and_writes_allocate_nothing() {
-    reads_and_writes(Config::new().cached_bytes_max(0));
-}
-
-#[test]
-fn reads_that_are_cached_allocate_nothing() {
-    reads_and_writes(Config::new());
-}
-
-fn reads_and_writes(config: Config) {
     let on_disk = file_of(&content(65_536));
-    run_with(config, async {
+    run(async {
         let mut options = OpenOptions::new();
         let file = options
             .read(true)
@@ -176,7 +167,7 @@ fn sends_and_receives_allocate_nothing() {
 #[test]
 fn many_operations_in_flight_allocate_nothing() {
     let on_disk = file_of(&content(65_536));
-    run_with(Config::new().cached_bytes_max(0), async {
+    run(async {
         let file = File::open(on_disk.path()).await.unwrap();
         let mut bufs: Vec<Vec<u8>> = (0..32).map(|_| Vec::with_capacity(256)).collect();
         let mut reads: Vec<Option<corelane::fs::ReadAt<Vec<u8>>>> = (0..32).map(|_| None).collect();

@@ -244,11 +244,7 @@ fn row_7_glommio_a_panic_in_a_task_is_that_tasks_own() {
 #[test]
 fn row_8_tokio_uring_full_queues_neither_panic_nor_hang() {
     let on_disk = file_of(&content(4_096));
-    let config = Config::new()
-        .sq_entries(1)
-        .cq_entries(4)
-        .cached_bytes_max(0);
-    run_with(config, async {
+    run_with(Config::new().sq_entries(1).cq_entries(4), async {
         let file = File::open(on_disk.path()).await.unwrap();
         let mut reads: Vec<_> = (0..500)
             .map(|_| Box::pin(file.read_at(Vec::with_capacity(8), 0)))
@@ -448,7 +444,7 @@ fn row_24_talon_blocking_work_needs_no_setup() {
 #[test]
 fn row_24_monoio_an_operation_dropped_outside_of_its_worker_is_no_error() {
     let on_disk = file_of(&content(10));
-    let worker = Worker::new(Config::new().cached_bytes_max(0)).unwrap();
+    let worker = worker();
     let file = worker.block_on(File::open(on_disk.path())).unwrap();
     let mut read = Box::pin(file.read_at(vec![0; 10], 0));
     let polled = read.as_mut().poll(&mut Context::from_waker(Waker::noop()));

@@ -116,130 +116,112 @@ fn a_million_operations_go_through_a_ring_of_eight() {
     const TASKS: usize = 64;
     let bytes = content(65_536);
     let on_disk = file_of(&bytes);
-    run_with(
-        Config::new()
-            .sq_entries(8)
-            .cq_entries(8)
-            .cached_bytes_max(0),
-        async {
-            let file = File::open(on_disk.path()).await.unwrap();
-            let before = stats();
-            let tasks: Vec<_> = (0..TASKS)
-                .map(|task| {
-                    let file = file.clone();
-                    spawn_local(async move {
-                        let mut buf = Vec::with_capacity(16);
-                        let mut sum = 0u64;
-                        for round in 0..MANY / TASKS {
-                            let at = (task * 1_021 + round * 37) % 65_000;
-                            let (result, back) = file.read_at(buf, at as u64).await;
-                            assert_eq!(result.unwrap(), 16);
-                            sum += u64::from(back[0]);
-                            buf = back;
-                        }
-                        sum
-                    })
+    run_with(Config::new().sq_entries(8).cq_entries(8), async {
+        let file = File::open(on_disk.path()).await.unwrap();
+        let before = stats();
+        let tasks: Vec<_> = (0..TASKS)
+            .map(|task| {
+                let file = file.clone();
+                spawn_local(async move {
+                    let mut buf = Vec::with_capacity(16);
+                    let mut sum = 0u64;
+                    for round in 0..MANY / TASKS {
+                        let at = (task * 1_021 + round * 37) % 65_000;
+                        let (result, back) = file.read_at(buf, at as u64).await;
+                        assert_eq!(result.unwrap(), 16);
+                        sum += u64::from(back[0]);
+                        buf = back;
+                    }
+                    sum
                 })
-                .collect();
-            for (task, sum) in tasks.into_iter().enumerate() {
-                let expected: u64 = (0..MANY / TASKS)
-                    .map(|round| u64::from(bytes[(task * 1_021 + round * 37) % 65_000]))
-                    .sum();
-                assert_eq!(sum.await.unwrap(), expected);
-            }
-            let operations = (MANY / TASKS * TASKS) as u64;
-            assert_eq!(stats().completions - before.completions, operations);
-            assert_eq!((stats().in_flight, stats().slots), (0, 0));
-        },
-    );
+            })
+            .collect();
+        for (task, sum) in tasks.into_iter().enumerate() {
+            let expected: u64 = (0..MANY / TASKS)
+                .map(|round| u64::from(bytes[(task * 1_021 + round * 37) % 65_000]))
+                .sum();
+            assert_eq!(sum.await.unwrap(), expected);
+        }
+        let operations = (MANY / TASKS * TASKS) as u64;
+        assert_eq!(stats().completions - before.completions, operations);
+        assert_eq!((stats().in_flight, stats().slots), (0, 0));
+    });
 }
 
 #[test]
 fn a_multishot_accept_overflows_a_queue_of_eight_and_loses_no_connection() {
     const CONNECTIONS: usize = 300;
     let on_ring = on_ring("that the queue overflows (the rest is not skipped)");
-    run_with(
-        Config::new()
-            .sq_entries(4)
-            .cq_entries(8)
-            .cached_bytes_max(0),
-        async {
-            let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-            let addr = listener.local_addr().unwrap();
-            let mut incoming = listener.incoming();
-            let mut accepted = Vec::new();
-            {
-                let mut next = std::pin::pin!(incoming.next());
-                assert!(futures_util::poll!(next.as_mut()).is_pending());
-                yield_until("the accept is armed", || stats().in_flight > 0).await;
-            }
-            // All connect while the worker looks elsewhere.
-            let clients: Vec<_> = (0..CONNECTIONS)
-                .map(|_| StdStream::connect(addr).unwrap())
-                .collect();
-            while accepted.len() < CONNECTIONS {
-                accepted.push(incoming.next().await.unwrap().unwrap().peer_addr().unwrap());
-            }
-            let mut expected: Vec<_> = clients
-                .iter()
-                .map(|client| client.local_addr().unwrap())
-                .collect();
-            accepted.sort_unstable();
-            expected.sort_unstable();
-            assert_eq!(accepted, expected);
-            assert!(
-                stats().overflows > 0 || !on_ring,
-                "the queue did not overflow: {:?}",
-                stats()
-            );
-            let late = StdStream::connect(addr).unwrap();
-            let peer = incoming.next().await.unwrap().unwrap().peer_addr().unwrap();
-            assert_eq!(peer, late.local_addr().unwrap());
-        },
-    );
+    run_with(Config::new().sq_entries(4).cq_entries(8), async {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let addr = listener.local_addr().unwrap();
+        let mut incoming = listener.incoming();
+        let mut accepted = Vec::new();
+        {
+            let mut next = std::pin::pin!(incoming.next());
+            assert!(futures_util::poll!(next.as_mut()).is_pending());
+            yield_until("the accept is armed", || stats().in_flight > 0).await;
+        }
+        // All connect while the worker looks elsewhere.
+        let clients: Vec<_> = (0..CONNECTIONS)
+            .map(|_| StdStream::connect(addr).unwrap())
+            .collect();
+        while accepted.len() < CONNECTIONS {
+            accepted.push(incoming.next().await.unwrap().unwrap().peer_addr().unwrap());
+        }
+        let mut expected: Vec<_> = clients
+            .iter()
+            .map(|client| client.local_addr().unwrap())
+            .collect();
+        accepted.sort_unstable();
+        expected.sort_unstable();
+        assert_eq!(accepted, expected);
+        assert!(
+            stats().overflows > 0 || !on_ring,
+            "the queue did not overflow: {:?}",
+            stats()
+        );
+        let late = StdStream::connect(addr).unwrap();
+        let peer = incoming.next().await.unwrap().unwrap().peer_addr().unwrap();
+        assert_eq!(peer, late.local_addr().unwrap());
+    });
 }
 
 #[test]
 fn connections_that_nobody_took_are_closed_with_the_accept() {
-    run_with(
-        Config::new()
-            .sq_entries(4)
-            .cq_entries(8)
-            .cached_bytes_max(0),
-        async {
-            let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-            let mut incoming = listener.incoming();
-            {
-                let mut next = std::pin::pin!(incoming.next());
-                assert!(futures_util::poll!(next.as_mut()).is_pending());
-                yield_until("the accept is armed", || stats().in_flight > 0).await;
-            }
-            let addr = listener.local_addr().unwrap();
-            let mut clients: Vec<_> = (0..30).map(|_| StdStream::connect(addr).unwrap()).collect();
-            drop(incoming.next().await.unwrap().unwrap());
-            drop(incoming);
-            drop(listener);
-            yield_until("the accept has ended", || stats().slots == 0).await;
-            for client in &mut clients {
-                client.set_read_timeout(Some(support::HUNG)).unwrap();
-                // The end, or a reset: not a wait for ever.
-                // A socket with a timeout answers EINTR, not a restart, to signals and to a stop.
-                let read = loop {
-                    match std::io::Read::read(client, &mut [0; 1]) {
-                        Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
-                        read => break read,
-                    }
-                };
-                assert!(
-                    matches!(&read, Ok(0))
-                        || read.as_ref().is_err_and(|error| {
-                            error.kind() == std::io::ErrorKind::ConnectionReset
-                        }),
-                    "{read:?}"
-                );
-            }
-        },
-    );
+    run_with(Config::new().sq_entries(4).cq_entries(8), async {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let mut incoming = listener.incoming();
+        {
+            let mut next = std::pin::pin!(incoming.next());
+            assert!(futures_util::poll!(next.as_mut()).is_pending());
+            yield_until("the accept is armed", || stats().in_flight > 0).await;
+        }
+        let addr = listener.local_addr().unwrap();
+        let mut clients: Vec<_> = (0..30).map(|_| StdStream::connect(addr).unwrap()).collect();
+        drop(incoming.next().await.unwrap().unwrap());
+        drop(incoming);
+        drop(listener);
+        yield_until("the accept has ended", || stats().slots == 0).await;
+        for client in &mut clients {
+            client.set_read_timeout(Some(support::HUNG)).unwrap();
+            // The end, or a reset: not a wait for ever.
+            // A socket with a timeout answers EINTR, not a restart, to signals and to a stop.
+            let read = loop {
+                match std::io::Read::read(client, &mut [0; 1]) {
+                    Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+                    read => break read,
+                }
+            };
+            assert!(
+                matches!(&read, Ok(0))
+                    || read.as_ref().is_err_and(|error| {
+                        error.kind() == std::io::ErrorKind::ConnectionReset
+                    }),
+                "{read:?}"
+            );
+        }
+    });
 }
 
 extern "C" fn nothing(_signal: libc::c_int) {}
@@ -306,33 +288,27 @@ fn storm() {
 fn one_round() {
     let bytes = content(100_000);
     let on_disk = file_of(&bytes);
-    run_with(
-        Config::new()
-            .sq_entries(8)
-            .cq_entries(16)
-            .cached_bytes_max(0),
-        async {
-            let start = Instant::now();
-            sleep(Duration::from_millis(5)).await;
-            assert!(start.elapsed() >= Duration::from_millis(5));
-            let file = File::open(on_disk.path()).await.unwrap();
-            let read = file.read_exact_at(Vec::with_capacity(100_000), 0).await;
-            read.0.unwrap();
-            assert!(read.1 == bytes);
-            let (one, two) = UnixStream::pair().unwrap();
-            let sending = spawn_local(async move { one.send_all(content(500_000)).await.0 });
-            let mut total = 0;
-            while total < 500_000 {
-                let (result, _) = two.recv(vec![0; 10_000]).await;
-                total += result.unwrap();
-            }
-            sending.await.unwrap().unwrap();
-            assert_eq!(spawn_blocking(|| 8).await.unwrap(), 8);
-            // The kernel makes a helper thread for this one, gives up when signals interrupt that too
-            // often, and the driver submits it again.
-            file.sync_all().await.unwrap();
-        },
-    );
+    run_with(Config::new().sq_entries(8).cq_entries(16), async {
+        let start = Instant::now();
+        sleep(Duration::from_millis(5)).await;
+        assert!(start.elapsed() >= Duration::from_millis(5));
+        let file = File::open(on_disk.path()).await.unwrap();
+        let read = file.read_exact_at(Vec::with_capacity(100_000), 0).await;
+        read.0.unwrap();
+        assert!(read.1 == bytes);
+        let (one, two) = UnixStream::pair().unwrap();
+        let sending = spawn_local(async move { one.send_all(content(500_000)).await.0 });
+        let mut total = 0;
+        while total < 500_000 {
+            let (result, _) = two.recv(vec![0; 10_000]).await;
+            total += result.unwrap();
+        }
+        sending.await.unwrap().unwrap();
+        assert_eq!(spawn_blocking(|| 8).await.unwrap(), 8);
+        // The kernel makes a helper thread for this one, gives up when signals interrupt that too
+        // often, and the driver submits it again.
+        file.sync_all().await.unwrap();
+    });
 }
 
 #[test]

@@ -58,14 +58,6 @@ impl<T> Loose<T> {
         // SAFETY: it holds its value until it is dropped or consumed.
         unsafe { self.0.assume_init_mut() }
     }
-
-    /// Takes the value.
-    #[inline]
-    pub(crate) fn into_inner(self) -> T {
-        let this = ManuallyDrop::new(self);
-        // SAFETY: it holds its value, and is neither used nor dropped again.
-        unsafe { this.0.assume_init_read() }
-    }
 }
 
 impl<T> Drop for Loose<T> {

@@ -23,7 +23,6 @@ use crate::op::slab::{OpKey, OpSlab, Removed, Results, Slot};
 use crate::ring::{Cqe, Pending, Wait};
 
 mod backend;
-mod cached;
 mod dispatch;
 mod lane;
 mod multishot;
@@ -58,7 +57,6 @@ pub(crate) struct Counters {
     pub(crate) overflows: u64,
     pub(crate) queued_high_water: usize,
     pub(crate) unknown: u64,
-    pub(crate) done_at_once: u64,
 }
 
 /// A backend and its operations.
@@ -76,9 +74,6 @@ pub(crate) struct Driver {
     /// Bytes of reads pushed since the last enter.
     inline_bytes: u64,
     inline_bytes_max: u64,
-    /// Bytes that the poll that runs may still have copied by reads that are done in it.
-    poll_bytes: u64,
-    poll_bytes_max: u64,
     kick_fd: RawFd,
     kick_armed: bool,
     /// Identities of buffer groups that were given back, and the first that never was in use.
@@ -116,8 +111,6 @@ impl Driver {
             cancels_max,
             inline_bytes: 0,
             inline_bytes_max: config.submit_bytes_max as u64,
-            poll_bytes: 0,
-            poll_bytes_max: config.cached_bytes_max as u64,
             kick_fd,
             kick_armed: false,
             groups_free: Vec::new(),

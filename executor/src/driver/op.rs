@@ -4,7 +4,6 @@ use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 
-use super::cached::try_at_once;
 use super::submit::Submitted;
 use super::{DriverRef, Polled, WakerSet};
 use crate::buf::Loose;
@@ -51,9 +50,6 @@ impl<K: Kind> Op<K> {
     /// [`IoBuf`](crate::buf::IoBuf), `AsFd`): they are asked before the driver is borrowed.
     #[inline]
     fn start(&mut self, mut memory: Loose<K::Memory>, cx: &Context<'_>) -> Poll<K::Output> {
-        if let Some(outcome) = try_at_once(&self.driver, &self.kind, memory.get_mut()) {
-            return Poll::Ready(self.kind.complete(outcome, memory.into_inner()));
-        }
         let (owner, spare) = self.driver.borrow_mut().start(cx.waker());
         let waker = spare.unwrap_or_else(|| cx.waker().clone());
         let request = self.kind.request(memory.get_mut(), owner);

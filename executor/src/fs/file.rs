@@ -12,7 +12,6 @@ use super::OpenOptions;
 use super::metadata::{Metadata, stat};
 use crate::buf::{BufResult, IoBuf, IoBufMut};
 use crate::driver::Op;
-use crate::op::hits::Hits;
 use crate::op::kinds::close::{Close, Closing};
 use crate::op::kinds::fadvise::Fadvise;
 use crate::op::kinds::fsync::Fsync;
@@ -141,18 +140,12 @@ impl File {
             ReadMode::Inline
         };
         let direct = crate::sys::is_direct(fd.as_fd());
-        // A direct read that may not wait for the cache waits for the device.
-        let hits = if waits.asks_cache && !direct {
-            Hits::new()
-        } else {
-            Hits::never()
-        };
         let close = if waits.close {
             context::close_behind
         } else {
             drop
         };
-        let fd = SharedFd::of_file(fd, hits, close);
+        let fd = SharedFd::closed_by(fd, close);
         Self {
             core: Rc::clone(core),
             direct,

@@ -5,11 +5,8 @@
 //! A descriptor is adopted only from the result of an operation that makes one.
 #![allow(unsafe_code, reason = "adopts descriptors that operations return")]
 
-use std::cell::Cell;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::rc::Rc;
-
-use super::hits::Hits;
 
 /// A descriptor owned by its object and by every operation in flight on it, so that its number
 /// cannot be closed and reused under an operation.
@@ -25,7 +22,6 @@ struct Shared {
     /// Taken by who closes it, when nobody else has a share any more.
     fd: Option<OwnedFd>,
     close: CloseBy,
-    hits: Cell<Hits>,
 }
 
 impl Drop for Shared {
@@ -39,28 +35,22 @@ impl Drop for Shared {
 impl SharedFd {
     /// Shares a descriptor that its last owner closes.
     pub(crate) fn new(fd: OwnedFd) -> Self {
-        Self::of_file(fd, Hits::never(), drop)
+        Self::closed_by(fd, drop)
     }
 
     /// Shares a descriptor that is given to `close` when its last owner is gone: on the thread of
-    /// that owner, perhaps inside of a borrow of the driver. `hits` says whether reads are tried.
-    pub(crate) fn of_file(fd: OwnedFd, hits: Hits, close: CloseBy) -> Self {
+    /// that owner, perhaps inside of a borrow of the driver.
+    pub(crate) fn closed_by(fd: OwnedFd, close: CloseBy) -> Self {
         Self(Rc::new(Shared {
             raw: fd.as_raw_fd(),
             fd: Some(fd),
             close,
-            hits: Cell::new(hits),
         }))
     }
 
     #[inline]
     pub(crate) fn raw(&self) -> RawFd {
         self.0.raw
-    }
-
-    #[inline]
-    pub(crate) fn hits(&self) -> &Cell<Hits> {
-        &self.0.hits
     }
 
     /// Gives the descriptor to its only owner, or the handle back while operations use it.

@@ -26,11 +26,9 @@
 //! addresses that do not change when the memory's value moves.
 #![allow(unsafe_code, reason = "declares the unsafe trait Kind")]
 
-use std::cell::Cell;
 use std::io;
 
 pub(crate) mod fd;
-pub(crate) mod hits;
 pub(crate) mod kinds;
 pub(crate) mod lifecycle;
 pub(crate) mod request;
@@ -41,7 +39,6 @@ pub use request::ReadMode;
 pub(crate) use request::Request;
 
 use crate::buf::Erased;
-use hits::Hits;
 
 /// The result of an operation, as the backend reports it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,15 +53,6 @@ impl Outcome {
     #[inline]
     pub(crate) fn into_result(self) -> io::Result<u32> {
         crate::sys::result(self.result)
-    }
-
-    /// The outcome of an operation that moved so many bytes.
-    #[inline]
-    pub(crate) fn count(count: u32) -> Self {
-        Self {
-            result: count.cast_signed(),
-            flags: 0,
-        }
     }
 
     /// The outcome of an operation that no backend will ever finish.
@@ -99,14 +87,6 @@ pub(crate) unsafe trait Kind: Sized + 'static {
     /// as a value of its type, until it is taken back; `owner` identifies the driver that will run
     /// the operation.
     fn request(&self, memory: &mut Self::Memory, owner: usize) -> Request;
-
-    /// Returns what became of the reads of this file that were tried without a backend, where the
-    /// operation is such a read.
-    #[inline]
-    fn hits(memory: &Self::Memory) -> Option<&Cell<Hits>> {
-        let _ = memory;
-        None
-    }
 
     /// Makes the output of the result and the memory that came back.
     fn complete(&self, outcome: Outcome, memory: Self::Memory) -> Self::Output;

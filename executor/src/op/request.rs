@@ -16,10 +16,8 @@ pub(crate) fn request_len(len: usize) -> u32 {
 /// How a read of a file is issued.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum ReadMode {
-    /// Done at once where the page cache has all of it, within
-    /// [`Config::cached_bytes_max`](crate::Config::cached_bytes_max); else tried while it is
-    /// submitted, which copies what is cached there and then; handed to a thread of the kernel
-    /// where the file cannot be asked without blocking. Files that can never be
+    /// Tried while it is submitted, which copies what is cached there and then; handed to a thread
+    /// of the kernel where the file cannot be asked without blocking. Files that can never be
     /// asked so, those of FUSE, NFS, tmpfs and overlayfs for example, are read as with `Async`.
     #[default]
     Inline,

@@ -49,8 +49,6 @@ pub(crate) unsafe fn own_fd(fd: RawFd) -> OwnedFd {
 pub(crate) struct Waits {
     /// Reads and writes (`RWF_NOWAIT`, preadv2(2)).
     pub(crate) transfers: bool,
-    /// Not a read of what is cached: that alone can be asked for.
-    pub(crate) asks_cache: bool,
     /// close(2): the file system asks somebody else, to whom it may flush.
     pub(crate) close: bool,
 }
@@ -85,11 +83,7 @@ pub(crate) fn waits(fd: BorrowedFd<'_>) -> Waits {
         Some(libc::EBADF) => close,
         _ => false,
     };
-    Waits {
-        transfers,
-        close,
-        asks_cache: read >= 0,
-    }
+    Waits { transfers, close }
 }
 
 /// Returns what the kernel knows of a regular file by itself.
@@ -116,28 +110,6 @@ fn known_stat(fd: BorrowedFd<'_>) -> Option<libc::statx> {
 fn keeps_inode_flags(stat: &libc::statx) -> bool {
     let nodump = u64::try_from(libc::STATX_ATTR_NODUMP).unwrap_or(0);
     stat.stx_attributes_mask & nodump != 0
-}
-
-/// Reads what the page cache has of `len` bytes at `offset`, without waiting for more
-/// (`RWF_NOWAIT`, preadv2(2)). Returns how much that was; nothing for an error, which whoever asks
-/// in earnest will get.
-///
-/// # Safety
-///
-/// - `fd` is open; `len` bytes may be written at `ptr`, and nothing else uses them during the call.
-pub(crate) unsafe fn read_cached(fd: RawFd, ptr: *mut u8, len: usize, offset: u64) -> usize {
-    // A negative one would name the descriptor's own position.
-    let Ok(offset) = libc::off_t::try_from(offset) else {
-        return 0;
-    };
-    let vec = libc::iovec {
-        iov_base: ptr.cast(),
-        iov_len: len,
-    };
-    let flags = libc::RWF_NOWAIT;
-    // SAFETY: an open descriptor, and one segment, a local, whose bytes are the caller's to write.
-    let read = unsafe { libc::preadv2(fd, &raw const vec, 1, offset, flags) };
-    usize::try_from(read).unwrap_or(0)
 }
 
 /// Says whether a file is read past the page cache (`O_DIRECT`, open(2)).

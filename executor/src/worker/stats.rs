@@ -42,9 +42,6 @@ stats! {
     polls,
     /// Operations submitted to the backend.
     submits,
-    /// Reads that were done when they were first polled, as the page cache had all of it: no
-    /// operation was submitted, and none completes.
-    cached_reads,
     /// Calls of `io_uring_enter`.
     enters,
     /// Completions of operations.
@@ -99,7 +96,6 @@ impl Core {
             turns: self.meter.turns.get(),
             polls: self.meter.polls.get(),
             submits: counters.submitted,
-            cached_reads: counters.done_at_once,
             enters: counters.enters,
             completions: counters.completed,
             in_flight: driver.in_flight() as u64,

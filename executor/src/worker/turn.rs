@@ -147,19 +147,13 @@ impl Core {
             usize::MAX
         };
         self.slice_start.set(start);
-        let mut copied = 0;
-        self.driver.borrow_mut().begin_poll();
         while polls < polls_max {
             if end.is_some_and(|end| polls > 0 && clock::now() >= end) || !self.local.run_one() {
                 break;
             }
             polls += 1;
             polls_since_enter += 1;
-            let pending = {
-                let mut driver = self.driver.borrow_mut();
-                copied += driver.begin_poll();
-                driver.pending_or_unseen()
-            };
+            let pending = self.driver.borrow_mut().pending_or_unseen();
             let config = &self.config;
             let elapsed = || clock::elapsed(enter_start);
             match look(
@@ -178,9 +172,6 @@ impl Core {
                     enter_start = clock::now();
                     self.slice_start.set(enter_start);
                 }
-            }
-            if copied >= self.config.submit_bytes_max as u64 {
-                break;
             }
             if polls == look_at_clock {
                 look_at_clock += config.poll_batch;

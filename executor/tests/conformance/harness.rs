@@ -15,7 +15,6 @@ use crate::support::{self, HUNG};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
     Ring,
-    Cached,
     Threads,
     Sim,
 }
@@ -24,7 +23,6 @@ impl Kind {
     fn name(self) -> &'static str {
         match self {
             Self::Ring => "ring",
-            Self::Cached => "cached",
             Self::Threads => "threads",
             Self::Sim => "sim",
         }
@@ -60,13 +58,11 @@ impl Backend {
     }
 
     pub(crate) fn config(&self) -> Config {
-        let config = Config::new();
-        match self.kind {
-            Kind::Ring => config.cached_bytes_max(0),
-            Kind::Cached => config,
-            Kind::Threads => config.backend(BackendChoice::Threads),
-            Kind::Sim => config.backend(BackendChoice::Sim(SimConfig::system(self.seed))),
-        }
+        Config::new().backend(match self.kind {
+            Kind::Ring => BackendChoice::Auto,
+            Kind::Threads => BackendChoice::Threads,
+            Kind::Sim => BackendChoice::Sim(SimConfig::system(self.seed)),
+        })
     }
 
     pub(crate) fn worker(&self) -> Worker {

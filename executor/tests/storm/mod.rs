@@ -143,11 +143,7 @@ impl<'a> Storm<'a> {
         } else {
             (rng.pick(&[1, 4]), rng.pick(&[4, 8]))
         };
-        let config = Config::new()
-            .sq_entries(sq)
-            .cq_entries(cq)
-            .cached_bytes_max(0)
-            .backend(backend);
+        let config = Config::new().sq_entries(sq).cq_entries(cq).backend(backend);
         let worker = Worker::new(config).unwrap_or_else(|error| panic!("seed {seed}: {error}"));
         let mut handles = Vec::new();
         let batches = 1 + rng.below(if !self.world.real { 2 } else { 5 });

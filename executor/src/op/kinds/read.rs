@@ -5,10 +5,7 @@
 //! The request points to the buffer, whose bytes do not move (`IoBufMut`).
 #![allow(unsafe_code, reason = "implements Kind")]
 
-use std::cell::Cell;
-
 use crate::buf::{BufResult, IoBufMut};
-use crate::op::hits::Hits;
 use crate::op::request::request_len;
 use crate::op::{Kind, Outcome, ReadMode, Request, SharedFd};
 
@@ -50,11 +47,6 @@ unsafe impl<B: IoBufMut> Kind for Read<B> {
             mode: self.mode,
             direct: self.direct,
         }
-    }
-
-    #[inline]
-    fn hits((_, fd): &Self::Memory) -> Option<&Cell<Hits>> {
-        Some(fd.hits())
     }
 
     #[inline]
@@ -143,11 +135,6 @@ unsafe impl<B: IoBufMut> Kind for ReadRest<B> {
             mode: self.mode,
             direct: self.direct,
         }
-    }
-
-    #[inline]
-    fn hits((_, fd): &Self::Memory) -> Option<&Cell<Hits>> {
-        Some(fd.hits())
     }
 
     #[inline]
