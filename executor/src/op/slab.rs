@@ -217,7 +217,7 @@ impl OpSlab {
         slot.lane = lane;
         slot.dispose = new.dispose;
         // Nothing was left in a vacant slot that would have to be dropped.
-        mem::forget(mem::replace(&mut slot.waker, Some(waker)));
+        mem::forget(slot.waker.replace(waker));
         mem::forget(mem::replace(&mut slot.results, new.results));
         mem::forget(slot.memory.replace(Erased::of(memory)));
         (OpKey::new(index, generation), slot)

@@ -79,6 +79,10 @@ struct Attempt {
 /// The file, if there is one, or an errno.
 type Outcome = Result<Option<OpenFile>, i32>;
 
+#[allow(
+    clippy::large_enum_variant,
+    reason = "taken apart where it is returned to, and kept nowhere"
+)]
 enum Look {
     There(OpenFile),
     /// Somebody opens it: wait for the outcome.
