@@ -78,7 +78,9 @@ fn what_happens_to_a_file_is_seen_at_once() {
     let site = Site::start("--workers 1", &[folder.path()]);
     let mut client = site.connect();
     let mut tags = vec![client.get("/a/file").field("etag").unwrap().to_owned()];
-    let changes: [(&str, fn(&Path), &[u8]); 4] = [
+    /// What is done to a file, and what it is then.
+    type Change = (&'static str, fn(&Path), &'static [u8]);
+    let changes: [Change; 4] = [
         (
             "written to",
             |path| fs::write(path, "other").unwrap(),
