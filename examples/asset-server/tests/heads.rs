@@ -120,6 +120,11 @@ fn garbage_is_refused_before_it_ends() {
             "{garbage:?}"
         );
     }
+    // A version that nobody has, seen at the end of a line that is wrong before it.
+    let line = b"!ET /a+ HTTP/1!ET /a+ HTTP/1.7\r";
+    for len in 16..=line.len() {
+        assert!(parse(&line[..len]).is_err(), "{len}");
+    }
 }
 
 #[test]

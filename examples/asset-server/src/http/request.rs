@@ -311,14 +311,14 @@ fn later_minor<'b>(buf: &'b [u8], fields: &mut Fields<'b>) -> Result<Option<Raw<
         }
         _ => return Err(malformed(httparse::Error::Version)),
     };
-    let Some(end) = end else {
-        return Ok(None);
-    };
     let copy = [begin, b"1\r\n\r\n"].concat();
     let mut request = httparse::Request::new(&mut []);
     if !request.parse(&copy).map_err(malformed)?.is_complete() {
         return Err(malformed(httparse::Error::Version));
     }
+    let Some(end) = end else {
+        return Ok(None);
+    };
     let len_of = |text: Option<&str>| text.map_or(0, str::len);
     let (method, rest) = line.split_at(len_of(request.method));
     // One space stands between the two.
