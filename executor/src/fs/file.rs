@@ -140,12 +140,7 @@ impl File {
             ReadMode::Inline
         };
         let direct = crate::sys::is_direct(fd.as_fd());
-        let close = if waits.close {
-            context::close_behind
-        } else {
-            drop
-        };
-        let fd = SharedFd::closed_by(fd, close);
+        let fd = SharedFd::closed_by(fd, waits.close.then_some(context::close_behind as _));
         Self {
             core: Rc::clone(core),
             direct,
@@ -405,8 +400,9 @@ impl File {
     ///
     /// The descriptor is closed all the same.
     pub async fn close(self) -> io::Result<()> {
+        let waits = self.fd.closes_elsewhere();
         match self.fd.try_unwrap() {
-            Ok(fd) => self.core.op(Close, Closing::new(fd)).await,
+            Ok(fd) => self.core.op(Close, Closing::new(fd, waits)).await,
             Err(_shared) => Ok(()),
         }
     }

@@ -21,13 +21,14 @@ struct Shared {
     raw: RawFd,
     /// Taken by who closes it, when nobody else has a share any more.
     fd: Option<OwnedFd>,
-    close: CloseBy,
+    /// Closes it elsewhere, where that may take long.
+    close: Option<CloseBy>,
 }
 
 impl Drop for Shared {
     fn drop(&mut self) {
-        if let Some(fd) = self.fd.take() {
-            (self.close)(fd);
+        if let (Some(fd), Some(close)) = (self.fd.take(), self.close) {
+            close(fd);
         }
     }
 }
@@ -35,12 +36,12 @@ impl Drop for Shared {
 impl SharedFd {
     /// Shares a descriptor that its last owner closes.
     pub(crate) fn new(fd: OwnedFd) -> Self {
-        Self::closed_by(fd, drop)
+        Self::closed_by(fd, None)
     }
 
-    /// Shares a descriptor that is given to `close` when its last owner is gone: on the thread of
-    /// that owner, perhaps inside of a borrow of the driver.
-    pub(crate) fn closed_by(fd: OwnedFd, close: CloseBy) -> Self {
+    /// Shares a descriptor that is given to `close`, where there is one, when its last owner is gone:
+    /// on the thread of that owner, perhaps inside of a borrow of the driver.
+    pub(crate) fn closed_by(fd: OwnedFd, close: Option<CloseBy>) -> Self {
         Self(Rc::new(Shared {
             raw: fd.as_raw_fd(),
             fd: Some(fd),
@@ -51,6 +52,11 @@ impl SharedFd {
     #[inline]
     pub(crate) fn raw(&self) -> RawFd {
         self.0.raw
+    }
+
+    /// Says whether closing it may take long.
+    pub(crate) fn closes_elsewhere(&self) -> bool {
+        self.0.close.is_some()
     }
 
     /// Gives the descriptor to its only owner, or the handle back while operations use it.

@@ -18,28 +18,33 @@ pub(crate) struct Close;
 
 /// A descriptor on its way out; empty once the kernel has closed it.
 #[derive(Debug)]
-pub(crate) struct Closing(Option<OwnedFd>);
+pub(crate) struct Closing {
+    fd: Option<OwnedFd>,
+    waits: bool,
+}
 
 impl Closing {
-    pub(crate) fn new(fd: OwnedFd) -> Self {
-        Self(Some(fd))
+    /// Of a descriptor whose close may take long, if it `waits` for somebody.
+    pub(crate) fn new(fd: OwnedFd, waits: bool) -> Self {
+        let fd = Some(fd);
+        Self { fd, waits }
     }
 
     /// Gives the descriptor up, unless the request was cancelled before it ran. Linux closes a
     /// descriptor even when close(2) reports an error.
     fn settle(&mut self, outcome: Outcome) {
         if outcome.result != -libc::ECANCELED
-            && let Some(fd) = self.0.take()
+            && let Some(fd) = self.fd.take()
         {
             let _ = fd.into_raw_fd();
         }
     }
 
-    /// Settles what nobody waits for. A close that was cancelled is still to be made, and may take
-    /// as long as it likes: not on the worker.
+    /// Settles what nobody waits for. A close that was cancelled is still to be made: where it may
+    /// take as long as it likes, not on the worker.
     fn dispose(&mut self, outcome: Outcome) {
         self.settle(outcome);
-        if let Some(fd) = self.0.take() {
+        if let Some(fd) = self.fd.take_if(|_| self.waits) {
             let thread = std::thread::Builder::new().name("corelane-close".to_owned());
             // Where there is no thread to be had, this drops the descriptor here.
             let _ = thread.spawn(move || drop(fd));
@@ -48,7 +53,7 @@ impl Closing {
 
     /// Gives the descriptor back that has not been closed.
     pub(crate) fn into_fd(self) -> Option<OwnedFd> {
-        self.0
+        self.fd
     }
 }
 
@@ -62,7 +67,7 @@ unsafe impl Kind for Close {
 
     fn request(&self, memory: &mut Closing, _owner: usize) -> Request {
         let fd = memory
-            .0
+            .fd
             .as_ref()
             .expect("a descriptor is closed once")
             .as_raw_fd();
