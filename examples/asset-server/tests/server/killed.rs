@@ -41,15 +41,21 @@ impl Drop for Process {
     }
 }
 
-#[test]
-fn clients_killed_in_the_middle_of_an_answer_leave_nothing_behind() {
-    const KILLED: u64 = 8;
+/// Makes a folder with `long`, which no client takes all of, and `x`, which is returned.
+fn a_file_without_end_and_another() -> (tempfile::TempDir, Vec<u8>) {
     let folder = tempfile::tempdir().unwrap();
     File::create(folder.path().join("long"))
         .and_then(|file| file.set_len(1 << 40))
         .unwrap();
     let body = noise(1 << 20);
     fs::write(folder.path().join("x"), &body).unwrap();
+    (folder, body)
+}
+
+#[test]
+fn clients_killed_in_the_middle_of_an_answer_leave_nothing_behind() {
+    const KILLED: u64 = 8;
+    let (folder, body) = a_file_without_end_and_another();
     let site = Site::start("", &[folder.path()]);
     let mut other = site.connect();
     // Some take all that comes when they are killed, some have taken as little as they could.
@@ -70,12 +76,7 @@ fn clients_killed_in_the_middle_of_an_answer_leave_nothing_behind() {
 
 #[test]
 fn a_client_that_is_stopped_is_dropped_and_holds_nobody_up() {
-    let folder = tempfile::tempdir().unwrap();
-    File::create(folder.path().join("long"))
-        .and_then(|file| file.set_len(1 << 40))
-        .unwrap();
-    let body = noise(1 << 20);
-    fs::write(folder.path().join("x"), &body).unwrap();
+    let (folder, body) = a_file_without_end_and_another();
     let site = Site::start("--idle-timeout 1 --workers 1", &[folder.path()]);
     let client = Process::ask(site.addr(), "/a/long", "exec cat <&3");
     signal(client.0.id(), "STOP");
@@ -99,7 +100,7 @@ fn a_server_that_was_stopped_for_longer_than_its_timeouts_goes_on() {
         let server = Running::start(&[&options[..], &[folder]].concat());
         let mut client = Client::connect(server.addr);
         client.send("GET /a/long HTTP/1.1\r\nHost: x\r\n\r\n");
-        client.wait();
+        client.some();
         // What the sockets do not hold is yet to be sent.
         server.signal("STOP");
         let taker = thread::spawn(move || client.answer());

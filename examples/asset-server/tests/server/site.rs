@@ -159,11 +159,6 @@ impl Client {
         answer
     }
 
-    /// Waits until an answer has begun.
-    pub(crate) fn wait(&mut self) {
-        assert!(self.receive(), "no answer");
-    }
-
     /// Reads up to the end of some bytes.
     pub(crate) fn skip_to(&mut self, end: &[u8]) {
         while !self.received.ends_with(end) {
