@@ -471,6 +471,8 @@ fn scripts_on_the_simulated_ring() {
         println!("seed {seed}");
         let mut sim = SimConfig::new(seed);
         sim.short_percent = 20;
+        // From what is cached to what is not, where short reads are merged.
+        sim.nowait_percent = [0, 50, 90, 100][usize::try_from(seed / 4 % 4).unwrap()];
         let errors = seed % 4 == 3;
         sim.error_percent = if errors { 5 } else { 0 };
         let config = Config::new().backend(BackendChoice::Sim(sim));

@@ -5,7 +5,7 @@ use std::fmt;
 use std::rc::Rc;
 
 use super::config::QueueConfig;
-use super::submit::Cached;
+use super::submit::{self, Arrivals, Cached};
 use crate::async_reader::{Destination, ReadInto};
 use crate::plan;
 use crate::traits::{BlobHints, RandomReadBlobAsync, ReadHow};
@@ -31,6 +31,11 @@ pub(super) struct Entry {
     pub(super) limits: plan::Limits,
     /// What its reads have found so far; written by the engine.
     pub(super) cached: Cell<Cached>,
+    /// In which order its requests come; written by the engine.
+    pub(super) arrivals: Cell<Arrivals>,
+    /// Short reads are merged, as they are scattered and were found not to be cached; written by the
+    /// engine.
+    pub(super) is_cold: Cell<bool>,
     source: Box<dyn Source>,
 }
 
@@ -59,13 +64,17 @@ impl Entry {
             read_max: usize::try_from(limits.read_max).unwrap_or(usize::MAX),
             limits,
             cached: Cell::new(Cached::of(hints)),
+            arrivals: Cell::new(Arrivals::new()),
+            is_cold: Cell::new(false),
             source: Box::new(blob),
         }
     }
 
-    /// Says whether reads of neighbours are to be merged.
-    pub(super) fn merges(&self) -> bool {
-        self.hints.merge_pays
+    /// Says whether a request of `len` bytes is to share a read with its neighbours: where merging
+    /// pays, or the request is short and nobody has read ahead for it.
+    #[inline]
+    pub(super) fn merges(&self, len: usize) -> bool {
+        self.hints.merge_pays || (self.is_cold.get() && len <= submit::MERGED_LEN_MAX)
     }
 
     pub(super) fn read(&self, pos: u64, len: usize, to: Destination, how: ReadHow) -> ReadInto {

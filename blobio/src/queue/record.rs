@@ -47,6 +47,8 @@ pub(super) struct Record {
     pub(super) alone: bool,
     /// A read that it shared has failed: the piece is to be read again.
     pub(super) again: bool,
+    /// It is among those whose neighbours are looked for; only while it is `Queued`.
+    pub(super) near: bool,
     /// Its destination counts among those that the queue has had made.
     pub(super) begun: bool,
     /// Reads under way that a part of the piece comes from.
@@ -155,6 +157,7 @@ impl Record {
             exact: options.exact,
             alone: false,
             again: false,
+            near: false,
             begun: false,
             parts: 0,
             ticket: None,
@@ -194,13 +197,13 @@ impl Record {
 
     /// Says whether it may share a read with its neighbours.
     pub(super) fn merges(&self) -> bool {
-        self.blob.merges() && !self.alone
+        self.blob.merges(self.len) && !self.alone
     }
 
     /// Says whether only the engine may choose it, while it is queued: to take its neighbours
     /// along, or because others are to make its destination.
     pub(super) fn is_engine_only(&self) -> bool {
-        self.merges() || matches!(self.to, Place::Allocate(_))
+        self.near || matches!(self.to, Place::Allocate(_))
     }
 
     /// Says whether no code of others runs when it is dropped, now that somebody else has its blob.
@@ -373,10 +376,23 @@ impl Records {
             .filter_map(|(slot, _)| entry(slot, &self.slots[slot as usize]))
     }
 
+    pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = (Key, &mut Record)> {
+        let slots = (0..).zip(&mut self.slots);
+        slots.filter_map(|(slot, place)| entry_mut(slot, place))
+    }
+
     pub(super) fn iter(&self) -> impl Iterator<Item = (Key, &Record)> {
         let slots = (0..).zip(&self.slots);
         slots.filter_map(|(slot, place)| entry(slot, place))
     }
+}
+
+fn entry_mut(slot: u32, place: &mut Slot) -> Option<(Key, &mut Record)> {
+    let Slot::Held(record) = place else {
+        return None;
+    };
+    let serial = record.serial;
+    Some((Key { slot, serial }, record))
 }
 
 fn entry(slot: u32, place: &Slot) -> Option<(Key, &Record)> {

@@ -28,6 +28,7 @@ pub(crate) struct Scripted {
     log: Log,
     bad_byte: Option<u64>,
     step: Step,
+    cold: Rc<Cell<bool>>,
 }
 
 /// Holds reads back until it is opened.
@@ -86,7 +87,13 @@ impl Scripted {
             log: Log::default(),
             bad_byte: None,
             step: Step::Read,
+            cold: Rc::default(),
         }
+    }
+
+    /// Gives what says that nothing is cached: reads that may not wait are refused.
+    pub(crate) fn cold(&self) -> Rc<Cell<bool>> {
+        Rc::clone(&self.cold)
     }
 
     /// Says that merging pays.
@@ -172,9 +179,13 @@ impl RandomReadBlobAsync for Scripted {
         pos: u64,
         len: usize,
         mut dest: Destination,
-        _how: ReadHow,
+        how: ReadHow,
     ) -> ReadInto {
         assert!(self.step != Step::Panic, "told to panic");
+        if how == ReadHow::NoWait && self.cold.get() {
+            let refused = io::ErrorKind::WouldBlock.into();
+            return Box::pin(async move { (Err(refused), dest) });
+        }
         self.log.reads.borrow_mut().push((pos, len));
         let blob = self.clone();
         Box::pin(async move {

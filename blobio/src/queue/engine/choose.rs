@@ -7,7 +7,7 @@ use crate::queue::error::ReadError;
 use crate::queue::limits::Flight;
 use crate::queue::order::{Admit, Popped};
 use crate::queue::outbox::{Outbox, guarded};
-use crate::queue::record::{self, Key, Place};
+use crate::queue::record::{self, Key, Place, Record};
 
 use super::issue::Read;
 
@@ -145,7 +145,9 @@ impl State {
         if self.begun_bytes > 0 && bytes > self.begun_max {
             record.state = record::State::Parked;
             self.parked.insert((record.since_ns, key));
-            self.near.remove(&(record.blob.id, record.piece_pos(), key));
+            if std::mem::take(&mut record.near) {
+                self.near.remove(&(record.blob.id, record.piece_pos(), key));
+            }
             return true;
         }
         record.begun = true;
@@ -157,7 +159,7 @@ impl State {
     fn take_out(&mut self, key: Key, window: &mut Window) {
         let record = self.records.get_mut(key).expect("what is queued is held");
         record.state = record::State::Chosen;
-        if record.blob.merges() {
+        if std::mem::take(&mut record.near) {
             let near = (record.blob.id, record.piece_pos(), key);
             self.near.remove(&near);
         }
@@ -175,8 +177,7 @@ impl State {
 
     fn merges(&self, key: Key) -> bool {
         let record = self.records.get(key);
-        record.is_some_and(|record| record.blob.merges() && !record.alone)
-            && self.shared_bytes < self.merge_max
+        record.is_some_and(Record::merges) && self.shared_bytes < self.merge_max
     }
 
     /// Takes the neighbours of a request that a merged read could serve as well, and gives the

@@ -19,6 +19,9 @@ impl State {
     pub(in crate::queue) fn take_in(&mut self, request: Request, target: Target) -> Key {
         let class = request.options.class;
         let deadline = request.options.deadline;
+        let arrivals = &request.blob.entry.arrivals;
+        let (pos, len) = (request.options.pos, request.options.len);
+        arrivals.set(arrivals.get().then(pos, len));
         let key = self.records.insert(request, self.now_ns, target);
         if let Some(at) = deadline {
             let deadline_ns = self.ns_at(at);
@@ -44,8 +47,9 @@ impl State {
             .expect("the order has a place for each request that is held");
         record.state = record::State::Queued;
         record.ticket = Some(ticket);
+        record.near = record.merges();
         self.engine_only += usize::from(record.is_engine_only());
-        if record.merges() {
+        if record.near {
             let near = (record.blob.id, record.piece_pos(), key);
             self.near.insert(near);
         }
@@ -63,7 +67,7 @@ impl State {
                     self.order.remove(ticket);
                 }
                 self.engine_only -= usize::from(record.is_engine_only());
-                if record.merges() {
+                if std::mem::take(&mut record.near) {
                     let near = (record.blob.id, record.piece_pos(), key);
                     self.near.remove(&near);
                 }

@@ -187,20 +187,33 @@ impl State {
         };
         let room = self.merge_max.saturating_sub(self.shared_bytes);
         let asked: u64 = group.iter().map(|(_, want)| want.len() as u64).sum();
-        let mut alone = Vec::new();
-        let together = group.iter().map(|(_, want)| *want).filter(|want| {
-            let single = self.is_alone(chosen, want) || asked > room;
-            if single {
-                alone.push(*want);
+        let mut is_there = [false; 2];
+        for (_, want) in group {
+            match self.merges_want(chosen, want) {
+                Some(merges) if asked <= room => is_there[usize::from(merges)] = true,
+                _ => reads.extend(self.read_alone(chosen, want)),
             }
-            !single
-        });
-        plan::plan(together, &blob.limits, blob.merges(), plan);
-        reads.extend(
-            alone
-                .iter()
-                .filter_map(|want| self.read_alone(chosen, want)),
-        );
+        }
+        // Those that share a read only where they overlap, and those that merge.
+        for merges in [false, true] {
+            if is_there[usize::from(merges)] {
+                let wants = group.iter().map(|(_, want)| *want);
+                let wants = wants.filter(|want| self.merges_want(chosen, want) == Some(merges));
+                plan::plan(wants, &blob.limits, merges, plan);
+                self.read_planned(chosen, group, &blob, plan, reads);
+            }
+        }
+    }
+
+    /// Makes the reads of a plan.
+    fn read_planned(
+        &mut self,
+        chosen: &[Chosen],
+        group: &[(u64, Want)],
+        blob: &Rc<Entry>,
+        plan: &Plan,
+        reads: &mut Vec<Read>,
+    ) {
         for index in 0..plan.reads().len() {
             let read = plan.reads()[index];
             let parts = plan.parts(&read);
@@ -211,7 +224,7 @@ impl State {
                 reads.extend(self.read_alone(chosen, want));
                 continue;
             }
-            reads.extend(self.read_shared(chosen, &blob, &read, parts));
+            reads.extend(self.read_shared(chosen, blob, &read, parts));
         }
     }
 
@@ -221,10 +234,10 @@ impl State {
         Some(Rc::clone(&self.records.get(key)?.blob))
     }
 
-    fn is_alone(&self, chosen: &[Chosen], want: &Want) -> bool {
-        let key = key_of(chosen, want.id());
-        let record = key.and_then(|key| self.records.get(key));
-        record.is_some_and(|record| record.alone)
+    /// Says whether a request merges with its neighbours; none if it is to be read alone.
+    fn merges_want(&self, chosen: &[Chosen], want: &Want) -> Option<bool> {
+        let record = self.records.get(key_of(chosen, want.id())?)?;
+        (!record.alone).then(|| record.merges())
     }
 
     /// Makes a read that serves several requests, or a part of one.

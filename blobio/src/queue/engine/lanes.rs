@@ -190,6 +190,9 @@ impl Aloft<'_> {
         let learnt = submit::learn(cached, how, refused);
         if learnt != cached {
             read.blob.cached.set(learnt);
+            if learnt.is_cold() || read.blob.is_cold.get() {
+                self.inner.with(|state, _| state.learnt(&read.blob));
+            }
         }
         refused && brought.to.is_some()
     }

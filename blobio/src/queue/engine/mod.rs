@@ -5,6 +5,7 @@
 //! - `choose.rs`: which requests are next, and which of their neighbours go with them.
 //! - `issue.rs`: what was chosen becomes reads.
 //! - `land.rs`: what a read brought goes to its requests.
+//! - `merging.rs`: whether neighbours share reads of a blob that may be cached.
 //! - `lanes.rs`: the tasks that reads run in. One whose read has ended takes what is next itself,
 //!   where nothing is to be planned and nobody is to be told first.
 //!
@@ -17,6 +18,7 @@ mod ends;
 mod issue;
 mod land;
 mod lanes;
+mod merging;
 
 use std::cell::RefCell;
 use std::collections::{BTreeSet, VecDeque};
@@ -73,6 +75,8 @@ pub(super) struct State {
     near: BTreeSet<(u64, u64, Key)>,
     /// How many of those only the engine may choose.
     engine_only: usize,
+    /// Reads that have to have ended before all requests are looked at again to be merged.
+    look_at: u64,
     /// Those that wait until less memory is in destinations that are half full, the oldest first.
     parked: BTreeSet<(u64, Key)>,
     line: Line,
@@ -116,6 +120,7 @@ impl Inner {
             order: Order::new(policy)?,
             near: BTreeSet::new(),
             engine_only: 0,
+            look_at: 0,
             parked: BTreeSet::new(),
             line: Line::new(usize::try_from(config.queued_max).unwrap_or(usize::MAX)),
             in_flight: InFlight::new(config.in_flight)?,
@@ -352,6 +357,7 @@ impl Engine {
                 let waker = cx.waker().clone();
                 return self.inner.with(|state, out| {
                     if state.is_over() {
+                        debug_assert!(state.near.is_empty() && state.engine_only == 0);
                         out.drop_waker(Some(waker));
                         return Poll::Ready(());
                     }
