@@ -1,16 +1,19 @@
 //! A bounded channel between cores and threads: many senders, one receiver.
 //!
-//! A lock is held for one push or one drain. A receiver that has something to do is not woken, and
-//! [`Receiver::recv_batch`] takes all that is there under one lock, so a busy channel costs neither
-//! a wake nor a lock per value on the receiving side.
+//! A sender holds the lock for one push. The receiver takes all that is there under one lock, and gives
+//! the values out one by one without it; it is not woken while it has something to do. So a busy channel
+//! costs neither a wake nor a lock per value on the receiving side. The places of values that the
+//! receiver has given out are free at once ([`Returns`]).
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use super::lock::{Lock, Mutex};
 use super::queue::{
-    Queue, Receiving, Sending, add_sender, close, close_and_clear, remove_sender, try_recv,
-    try_send,
+    Queue, Receiving, Sending, add_sender, close, close_and_clear, give_back, remove_sender,
+    try_send, try_take_ahead,
 };
+use super::returns::Returns;
 use super::{SendError, TryRecvError, TrySendError};
 
 type Shared<T> = Arc<Mutex<Queue<T>>>;
@@ -25,10 +28,16 @@ pub struct Sender<T> {
 #[derive(Debug)]
 pub struct Receiver<T> {
     queue: Shared<T>,
+    /// What was taken out of the queue at once and not given out yet. Its places are still taken.
+    ahead: VecDeque<T>,
+    /// How many values were ever given out, wrapping.
+    emptied: usize,
+    returns: Arc<Returns>,
     capacity: usize,
 }
 
-/// Makes a channel with room for `capacity` values, allocated at once.
+/// Makes a channel with room for `capacity` values, allocated at once: on the way, and with the
+/// receiver.
 ///
 /// # Panics
 ///
@@ -51,13 +60,20 @@ pub struct Receiver<T> {
 #[must_use]
 #[track_caller]
 pub fn bounded<T>(capacity: usize) -> (Sender<T>, Receiver<T>) {
-    let queue = Arc::new(Mutex::new(Queue::new(capacity)));
-    (
-        Sender {
-            queue: Arc::clone(&queue),
-        },
-        Receiver { queue, capacity },
-    )
+    let returns = Arc::new(Returns::new());
+    let queue = Queue::with_returns(capacity, Arc::clone(&returns));
+    let queue = Arc::new(Mutex::new(queue));
+    let sender = Sender {
+        queue: Arc::clone(&queue),
+    };
+    let receiver = Receiver {
+        queue,
+        ahead: VecDeque::with_capacity(capacity),
+        emptied: 0,
+        returns,
+        capacity,
+    };
+    (sender, receiver)
 }
 
 impl<T> Sender<T> {
@@ -99,7 +115,10 @@ impl<T> Receiver<T> {
     ///
     /// Dropping the future before it is ready loses no value.
     pub async fn recv(&mut self) -> Option<T> {
-        Receiving::new(&*self.queue, |items| items.pop_front()).await
+        if self.ahead.is_empty() {
+            self.take_ahead().await;
+        }
+        self.give_out()
     }
 
     /// Appends up to `max` values to `out` as soon as there is one, and returns how many.
@@ -114,13 +133,14 @@ impl<T> Receiver<T> {
         if max == 0 {
             return 0;
         }
+        if self.ahead.is_empty() {
+            self.take_ahead().await;
+        }
+        let count = self.ahead.len().min(max);
         out.reserve(self.capacity.min(max));
-        Receiving::new(&*self.queue, |items| {
-            let count = items.len().min(max);
-            out.extend(items.drain(..count));
-            count
-        })
-        .await
+        out.extend(self.ahead.drain(..count));
+        self.gave_out(count);
+        count
     }
 
     /// Receives the next value if there is one.
@@ -129,7 +149,10 @@ impl<T> Receiver<T> {
     ///
     /// Says whether one may still come.
     pub fn try_recv(&mut self) -> Result<T, TryRecvError> {
-        try_recv(&*self.queue)
+        if self.ahead.is_empty() {
+            try_take_ahead(&*self.queue, &mut self.ahead)?;
+        }
+        self.give_out().ok_or(TryRecvError::Empty)
     }
 
     /// Makes every send fail from now on; what was sent can still be received.
@@ -140,13 +163,33 @@ impl<T> Receiver<T> {
     /// Returns how many values wait to be received.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.queue.with(|queue| queue.len())
+        self.ahead.len() + self.queue.with(|queue| queue.len())
     }
 
     /// Says whether no value waits to be received.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+
+    /// Waits until values are there and takes all of them, or until none can come.
+    async fn take_ahead(&mut self) {
+        let ahead = &mut self.ahead;
+        Receiving::new(&*self.queue, |queue| queue.take_ahead(ahead)).await;
+    }
+
+    fn give_out(&mut self) -> Option<T> {
+        let value = self.ahead.pop_front()?;
+        self.gave_out(1);
+        Some(value)
+    }
+
+    /// Frees the places of values that were given out.
+    fn gave_out(&mut self, count: usize) {
+        self.emptied = self.emptied.wrapping_add(count);
+        if self.returns.publish(self.emptied) {
+            give_back(&*self.queue);
+        }
     }
 }
 

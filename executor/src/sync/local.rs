@@ -96,7 +96,7 @@ impl<T> Receiver<T> {
     ///
     /// Dropping the future before it is ready loses no value.
     pub async fn recv(&mut self) -> Option<T> {
-        Receiving::new(&*self.queue, |items| items.pop_front()).await
+        Receiving::new(&*self.queue, Queue::pop).await
     }
 
     /// Appends up to `max` values to `out` as soon as there is one, and returns how many.
@@ -112,12 +112,7 @@ impl<T> Receiver<T> {
             return 0;
         }
         out.reserve(self.capacity.min(max));
-        Receiving::new(&*self.queue, |items| {
-            let count = items.len().min(max);
-            out.extend(items.drain(..count));
-            count
-        })
-        .await
+        Receiving::new(&*self.queue, |queue| queue.pop_into(out, max)).await
     }
 
     /// Receives the next value if there is one.

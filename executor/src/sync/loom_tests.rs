@@ -68,6 +68,22 @@ fn loom_senders_that_wait_share_the_places_that_a_batch_frees() {
     });
 }
 
+/// The receiver has taken both values when it gives the first one out, and does not come again: the
+/// sender has to see the place by itself, or to have asked in time.
+#[test]
+fn loom_a_sender_gets_the_place_of_a_value_that_was_taken_ahead() {
+    model(3, || {
+        let (sender, mut receiver) = channel::bounded(2);
+        sender.try_send(1).unwrap();
+        sender.try_send(2).unwrap();
+        let sending = thread::spawn(move || block_on(sender.send(3)).is_ok());
+        assert_eq!(block_on(receiver.recv()), Some(1));
+        assert!(sending.join().unwrap());
+        assert_eq!(block_on(receiver.recv()), Some(2));
+        assert_eq!(block_on(receiver.recv()), Some(3));
+    });
+}
+
 #[test]
 fn loom_a_receiver_that_goes_sends_every_sender_away() {
     model(3, || {

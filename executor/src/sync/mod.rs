@@ -20,6 +20,7 @@ mod notify;
 pub mod oneshot;
 pub(crate) mod permits;
 mod queue;
+mod returns;
 mod semaphore;
 #[cfg(test)]
 mod tests;

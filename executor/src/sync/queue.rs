@@ -4,10 +4,12 @@ use std::collections::VecDeque;
 use std::future::Future;
 use std::marker::PhantomData;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use super::lock::Lock;
 use super::permits::{HasPermits, Look, Permits, abandon, poll_look, wake_granted, wake_in_parts};
+use super::returns::Returns;
 use super::{SendError, TryRecvError, TrySendError};
 
 #[derive(Debug)]
@@ -15,6 +17,10 @@ pub(super) struct Queue<T> {
     items: VecDeque<T>,
     /// Free places that are promised to nobody.
     places: Permits,
+    /// Where a receiver that takes values ahead counts the places that it has emptied since.
+    returns: Option<Arc<Returns>>,
+    /// How many of those are in `places` again, wrapping. Written by `reclaim`.
+    reclaimed: usize,
     /// The receiver's, while it waits for an item: left by `Receiving`, taken by whoever ends the
     /// wait. So only the step from empty to not empty wakes.
     receiver: Option<Waker>,
@@ -35,9 +41,21 @@ impl<T> Queue<T> {
         Self {
             items: VecDeque::with_capacity(capacity),
             places: Permits::new(capacity),
+            returns: None,
+            reclaimed: 0,
             receiver: None,
             sender_count: 1,
             closed: false,
+        }
+    }
+
+    /// Makes one whose receiver takes values ahead: their places are free again when it says so in
+    /// `returns`.
+    #[track_caller]
+    pub(super) fn with_returns(capacity: usize, returns: Arc<Returns>) -> Self {
+        Self {
+            returns: Some(returns),
+            ..Self::new(capacity)
         }
     }
 
@@ -54,10 +72,56 @@ impl<T> Queue<T> {
         self.receiver.take()
     }
 
-    /// Takes places back; returns whether senders wait for them and `wake_granted` is due.
-    fn free(&mut self, count: usize) -> bool {
+    /// Takes the first item, and its place back.
+    pub(super) fn pop(&mut self) -> Option<T> {
+        let item = self.items.pop_front();
+        self.places.put(usize::from(item.is_some()));
+        item
+    }
+
+    /// Takes up to `max` items, and their places back; returns how many.
+    pub(super) fn pop_into(&mut self, out: &mut Vec<T>, max: usize) -> usize {
+        let count = self.items.len().min(max);
+        out.extend(self.items.drain(..count));
         self.places.put(count);
-        self.places.is_waited_for()
+        count
+    }
+
+    /// Whether senders wait for places that are free, and `wake_granted` is due.
+    fn owes_places(&self) -> bool {
+        self.places.available() > 0 && self.places.is_waited_for()
+    }
+
+    /// Takes back the places that the receiver has emptied.
+    fn reclaim(&mut self) {
+        if let Some(returns) = &self.returns {
+            let emptied = returns.emptied();
+            self.places.put(emptied.wrapping_sub(self.reclaimed));
+            self.reclaimed = emptied;
+        }
+    }
+
+    /// Takes them back if there is no other.
+    fn look_for_place(&mut self) {
+        if self.places.available() == 0 {
+            self.reclaim();
+        }
+    }
+
+    /// Asks the receiver for places, for a sender that has begun to wait; true when some have come in
+    /// the meantime, and `wake_granted` is due.
+    fn ask_for_places(&mut self) -> bool {
+        let Some(returns) = &self.returns else {
+            return false;
+        };
+        returns.ask();
+        self.reclaim();
+        self.places.available() > 0
+    }
+
+    /// Takes all items, in exchange for `empty`; their places stay taken.
+    pub(super) fn take_ahead(&mut self, empty: &mut VecDeque<T>) {
+        std::mem::swap(&mut self.items, empty);
     }
 
     /// No item will ever come again.
@@ -76,10 +140,13 @@ pub(super) fn try_send<T>(lock: &impl Lock<Queue<T>>, item: T) -> Result<(), Try
     let receiver = lock.with(|queue| {
         if queue.closed {
             Err(TrySendError::Closed(item))
-        } else if queue.places.try_acquire(1) {
-            Ok(queue.push(item))
         } else {
-            Err(TrySendError::Full(item))
+            queue.look_for_place();
+            if queue.places.try_acquire(1) {
+                Ok(queue.push(item))
+            } else {
+                Err(TrySendError::Full(item))
+            }
         }
     })?;
     receiver.into_iter().for_each(Waker::wake);
@@ -87,15 +154,32 @@ pub(super) fn try_send<T>(lock: &impl Lock<Queue<T>>, item: T) -> Result<(), Try
 }
 
 pub(super) fn try_recv<T>(lock: &impl Lock<Queue<T>>) -> Result<T, TryRecvError> {
-    let (item, waited_for) = lock.with(|queue| match queue.items.pop_front() {
-        Some(item) => Ok((item, queue.free(1))),
+    let (item, owes_places) = lock.with(|queue| match queue.pop() {
+        Some(item) => Ok((item, queue.owes_places())),
         None if queue.is_finished() => Err(TryRecvError::Closed),
         None => Err(TryRecvError::Empty),
     })?;
-    if waited_for {
+    if owes_places {
         wake_granted(lock);
     }
     Ok(item)
+}
+
+/// Takes all items, in exchange for `empty`, if there are any.
+pub(super) fn try_take_ahead<T>(
+    lock: &impl Lock<Queue<T>>,
+    empty: &mut VecDeque<T>,
+) -> Result<(), TryRecvError> {
+    lock.with(|queue| {
+        if queue.items.is_empty() {
+            return Err(match queue.is_finished() {
+                true => TryRecvError::Closed,
+                false => TryRecvError::Empty,
+            });
+        }
+        queue.take_ahead(empty);
+        Ok(())
+    })
 }
 
 pub(super) fn add_sender<T>(lock: &impl Lock<Queue<T>>) {
@@ -156,19 +240,30 @@ impl<T, L: Lock<Queue<T>>> Future for Sending<'_, T, L> {
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.get_mut();
+        let mut places_came = false;
         let polled = poll_look(this.lock, context, |queue: &mut Queue<T>, waker, spare| {
             if queue.closed {
                 return (Look::Ready, None);
             }
+            queue.look_for_place();
             let look = queue.places.look(&mut this.key, 1, waker, spare);
             let sent = match look {
                 Look::Ready => Some(this.item.take().and_then(|item| queue.push(item))),
-                Look::Pending | Look::NeedWaker => None,
+                Look::Pending => {
+                    places_came = queue.ask_for_places();
+                    None
+                }
+                Look::NeedWaker => None,
             };
             (look, sent)
         });
         match polled {
-            Poll::Pending => Poll::Pending,
+            Poll::Pending => {
+                if places_came {
+                    wake_granted(this.lock);
+                }
+                Poll::Pending
+            }
             Poll::Ready(Some(receiver)) => {
                 receiver.into_iter().for_each(Waker::wake);
                 Poll::Ready(Ok(()))
@@ -189,7 +284,24 @@ impl<T, L: Lock<Queue<T>>> Drop for Sending<'_, T, L> {
     }
 }
 
-/// Waits for items and lets `take` have them; the answer of `take` is the output.
+/// Gives the places back that the receiver has emptied, as a sender asked for it.
+pub(super) fn give_back<T>(lock: &impl Lock<Queue<T>>) {
+    let owes_places = lock.with(|queue| {
+        queue.reclaim();
+        if let Some(returns) = &queue.returns
+            && !queue.places.is_waited_for()
+        {
+            returns.stop_asking();
+        }
+        queue.owes_places()
+    });
+    if owes_places {
+        wake_granted(lock);
+    }
+}
+
+/// Waits for items, or until none can come, and lets `take` have the queue; the answer of `take` is the
+/// output.
 #[derive(Debug)]
 pub(super) struct Receiving<'a, T, L: Lock<Queue<T>>, F> {
     lock: &'a L,
@@ -202,7 +314,7 @@ pub(super) struct Receiving<'a, T, L: Lock<Queue<T>>, F> {
 impl<'a, T, L, F, R> Receiving<'a, T, L, F>
 where
     L: Lock<Queue<T>>,
-    F: FnMut(&mut VecDeque<T>) -> R + Unpin,
+    F: FnMut(&mut Queue<T>) -> R + Unpin,
 {
     pub(super) fn new(lock: &'a L, take: F) -> Self {
         Self {
@@ -217,7 +329,7 @@ where
 impl<T, L, F, R> Future for Receiving<'_, T, L, F>
 where
     L: Lock<Queue<T>>,
-    F: FnMut(&mut VecDeque<T>) -> R + Unpin,
+    F: FnMut(&mut Queue<T>) -> R + Unpin,
 {
     type Output = R;
 
@@ -225,10 +337,8 @@ where
         let this = self.get_mut();
         let polled = poll_look(this.lock, context, |queue: &mut Queue<T>, waker, spare| {
             if !queue.items.is_empty() || queue.is_finished() {
-                let before = queue.items.len();
-                let value = (this.take)(&mut queue.items);
-                let waited_for = queue.free(before - queue.items.len());
-                return (Look::Ready, Some((value, waited_for)));
+                let value = (this.take)(queue);
+                return (Look::Ready, Some((value, queue.owes_places())));
             }
             match &queue.receiver {
                 Some(stored) if stored.will_wake(waker) => (Look::Pending, None),
@@ -241,8 +351,8 @@ where
         });
         this.waiting = polled.is_pending();
         match polled {
-            Poll::Ready(Some((value, waited_for))) => {
-                if waited_for {
+            Poll::Ready(Some((value, owes_places))) => {
+                if owes_places {
                     wake_granted(this.lock);
                 }
                 Poll::Ready(value)

@@ -93,6 +93,41 @@ macro_rules! channel_tests {
             }
 
             #[test]
+            fn a_place_is_free_when_its_value_was_given_out_and_not_before() {
+                let (sender, mut receiver) = $module::bounded(3);
+                let mut next = 0..;
+                let mut fill = || {
+                    let sent = next.by_ref().map(|value| sender.try_send(value));
+                    sent.take_while(Result::is_ok).count()
+                };
+                assert_eq!(fill(), 3);
+                for _ in 0..10 {
+                    assert!(poll_once(receiver.recv()).is_ready());
+                    assert_eq!((receiver.len(), fill(), receiver.len()), (2, 1, 3));
+                }
+                let mut batch = Vec::new();
+                let taken = poll_once(receiver.recv_batch(&mut batch, 2));
+                assert_eq!((taken, fill()), (Poll::Ready(2), 2));
+                assert!(receiver.try_recv().is_ok());
+                assert_eq!(fill(), 1);
+            }
+
+            #[test]
+            fn a_sender_that_waits_gets_the_first_place_of_many_that_are_full() {
+                let (sender, mut receiver) = $module::bounded(3);
+                (0..3).for_each(|value| sender.try_send(value).unwrap());
+                assert!(poll_once(receiver.recv()).is_ready());
+                sender.try_send(3).unwrap();
+                let mut send = Task::new(sender.send(4));
+                assert!(send.poll().is_pending());
+                assert_eq!(receiver.try_recv(), Ok(1));
+                assert_eq!(send.wakes(), 1);
+                assert_eq!(send.poll(), Poll::Ready(Ok(())));
+                let left: Vec<_> = std::iter::from_fn(|| receiver.try_recv().ok()).collect();
+                assert_eq!(left, [2, 3, 4]);
+            }
+
+            #[test]
             fn blocked_senders_get_their_places_in_order() {
                 let (sender, mut receiver) = $module::bounded(1);
                 sender.try_send(0).unwrap();
