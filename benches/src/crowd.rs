@@ -8,6 +8,7 @@ use std::rc::Rc;
 use std::sync::mpsc;
 use std::sync::{Arc, Barrier};
 use std::thread;
+use std::time::Duration;
 
 use blobio::{
     DirectFileAsyncBlobRandomReader, NativeFileAsyncBlobRandomReader, RandomReadBlobAsync,
@@ -15,7 +16,7 @@ use blobio::{
 use core_affinity::CoreId;
 use corelane::buf::AlignedBuf;
 use corelane::sync::oneshot;
-use corelane::{Executor, Placement, spawn_local};
+use corelane::{Config, Executor, Placement, spawn_local};
 
 use crate::content::{Corpus, Positions, Span, check, check_sum, is_content};
 use crate::environment::pin;
@@ -226,8 +227,20 @@ impl Crowd {
 
 /// An executor with a worker on each of these cores.
 pub(crate) fn executor_on(cores: &[CoreId]) -> Result<Executor, Failure> {
+    executor_with(cores, Config::new())
+}
+
+/// The same with workers that park at once when they have nothing to do.
+pub(crate) fn parking_on(cores: &[CoreId]) -> Result<Executor, Failure> {
+    executor_with(cores, Config::new().spin_before_park(Duration::ZERO))
+}
+
+fn executor_with(cores: &[CoreId], config: Config) -> Result<Executor, Failure> {
     let placement = Placement::Cores(cores.iter().map(|core| core.id).collect());
-    Ok(Executor::builder().placement(placement).start()?)
+    Ok(Executor::builder()
+        .placement(placement)
+        .config(config)
+        .start()?)
 }
 
 /// The reads of one task.

@@ -176,7 +176,7 @@ pub struct Config {
     pub(crate) submit_bytes_max: usize,
     pub(crate) peer_ops_max: u32,
     pub(crate) remote_spawns_max: usize,
-    pub(crate) spin_before_park: Duration,
+    pub(crate) spin_before_park: Option<Duration>,
     pub(crate) iowq_workers_max: [u32; 2],
     pub(crate) file_threads_max: u32,
     pub(crate) pool: PoolConfig,
@@ -196,7 +196,7 @@ impl Default for Config {
             submit_bytes_max: 2 * 1024 * 1024,
             peer_ops_max: 65_536,
             remote_spawns_max: 65_536,
-            spin_before_park: Duration::ZERO,
+            spin_before_park: None,
             iowq_workers_max: [4, 16],
             file_threads_max: 8,
             pool: PoolConfig::default(),
@@ -274,10 +274,14 @@ impl Config {
         self
     }
 
-    /// Sets how long a worker looks for work before it parks. Zero, the default, is not at all.
+    /// Sets how long a worker looks for work before it parks: always, and for zero not at all. It takes
+    /// the core's time for as long.
+    ///
+    /// By default a worker does so for 50 µs at the most, and only while other threads answer it sooner
+    /// than that: to sleep and be woken by them would take longer.
     #[must_use]
     pub fn spin_before_park(mut self, duration: Duration) -> Self {
-        self.spin_before_park = duration;
+        self.spin_before_park = Some(duration);
         self
     }
 

@@ -1,5 +1,5 @@
-//! A message to another core and back. Nobody has anything else to do, so each side is asleep
-//! when its message comes.
+//! A message to another core and back. Nobody has anything else to do: workers that park at once are
+//! asleep when their message comes, others look for it for a while.
 //!
 //! The floor is two threads that unpark each other around an atomic counter.
 
@@ -8,9 +8,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 
 use core_affinity::CoreId;
+use corelane::Executor;
 use corelane::sync::channel::{Receiver, Sender, bounded};
-use corelane::{Executor, Placement};
 
+use crate::crowd::{executor_on, parking_on};
 use crate::environment::{Cores, pin};
 use crate::measure::{Contender, Sample, Timer, interleave};
 use crate::{Failure, Options, Outcome};
@@ -22,11 +23,12 @@ pub(crate) fn run(options: &Options, cores: &Cores) -> Outcome {
         println!("\ncross_core: skipped, as this process may use one core only");
         return Ok(());
     };
-    let placement = Placement::Cores(pair.iter().map(|core| core.id).collect());
-    let executor = Executor::builder().placement(placement).start()?;
+    let executor = executor_on(&pair)?;
+    let parking = parking_on(&pair)?;
     let contenders = vec![
         Contender::new("floor: thread park and unpark", || threads(pair)),
         Contender::new("corelane, bounded channels", || workers(&executor)),
+        Contender::new("corelane, parking at once", || workers(&parking)),
     ];
     interleave(
         options,

@@ -10,7 +10,7 @@ use core_affinity::CoreId;
 use corelane::Executor;
 use corelane::sync::channel::{Receiver, Sender, bounded};
 
-use crate::crowd::executor_on;
+use crate::crowd::{executor_on, parking_on};
 use crate::environment::{Cores, pin};
 use crate::measure::{Contender, Sample, Timer, interleave};
 use crate::{Failure, Options, Outcome};
@@ -24,7 +24,9 @@ pub(crate) fn run(options: &Options, cores: &Cores) -> Outcome {
         return Ok(());
     };
     let executor = executor_on(&pair)?;
+    let parking = parking_on(&pair)?;
     let kicks = [Cell::new(0), Cell::new(0)];
+    let unobserved = Cell::new(0);
     let contenders = vec![
         Contender::new("floor: std's sync_channel", || threads(pair)),
         Contender::new("corelane, one by one", || {
@@ -32,6 +34,9 @@ pub(crate) fn run(options: &Options, cores: &Cores) -> Outcome {
         }),
         Contender::new("corelane, by batches", || {
             workers(&executor, &kicks[1], |inbox| Box::pin(by_batches(inbox)))
+        }),
+        Contender::new("corelane, parking at once", || {
+            workers(&parking, &unobserved, |inbox| Box::pin(one_by_one(inbox)))
         }),
     ];
     let rounds = options.rounds;

@@ -74,10 +74,11 @@ fn worker(seed: u64, number: u64, errors: u8, holds: bool, rng: &mut Rng) -> Wor
         .poll_budget(rng.pick(&[1, 5, 256]))
         .pool(PoolConfig::new(3, 4096))
         .backend(BackendChoice::Sim(sim));
-    let spin = rng.pick(&[Duration::ZERO, Duration::ZERO, Duration::from_micros(40)]);
-    config = config
-        .poll_batch(rng.pick(&[1, 4, 32]))
-        .spin_before_park(spin);
+    let spin = rng.pick(&[None, Some(Duration::ZERO), Some(Duration::from_micros(40))]);
+    config = config.poll_batch(rng.pick(&[1, 4, 32]));
+    if let Some(spin) = spin {
+        config = config.spin_before_park(spin);
+    }
     // Some are crowded, so that queues are full and workers end with much in hand.
     let (tasks_max, steps_max) = rng.pick(&[(3, 6), (5, 10), (16, 12)]);
     let tasks = (0..1 + rng.below(tasks_max))

@@ -41,6 +41,10 @@ pub(crate) use dispatch::Delivery;
 pub(crate) use multishot::Multishot;
 pub(crate) use op::Op;
 
+/// Submissions whose deferred work an enter runs at the least, if so many have any (Linux 6.13; before,
+/// all of them).
+const DEFERRED_RUN_MIN: usize = 20;
+
 /// A multishot operation whose consumer is this many results behind is cancelled, and armed
 /// again once the consumer has caught up.
 const READY_MAX: usize = 256;
@@ -194,6 +198,20 @@ impl Driver {
                 pending
             }
         }
+    }
+
+    /// Says whether a wait runs what is deferred before it waits, and while it does.
+    pub(crate) fn wait_fetches_deferred(&self) -> bool {
+        matches!(self.backend, Some(Backend::Uring(_)))
+    }
+
+    /// Says whether `enters` one after the other that brought no completion have run everything that
+    /// was deferred before: the kernel defers each submission at most once at a time, and an enter runs
+    /// no fewer than [`DEFERRED_RUN_MIN`] of them.
+    pub(crate) fn has_fetched_all(&self, enters: usize) -> bool {
+        // The kick is a submission as well.
+        let submissions = self.in_flight() + self.cancels_out as usize + 1;
+        self.wait_fetches_deferred() && enters > submissions.div_ceil(DEFERRED_RUN_MIN)
     }
 
     /// Pushes what waits, submits it, and waits as told.

@@ -10,6 +10,7 @@ use std::time::Instant;
 
 use super::idle::Idlers;
 use super::root::KickWaker;
+use super::spin::Spinning;
 use super::stats::{Meter, Published};
 use crate::blocking::BlockingPool;
 use crate::buf::pool::PoolCore;
@@ -36,6 +37,7 @@ pub(crate) struct Core {
     pub(super) turning: Cell<bool>,
     /// When the running turn or the current task began, for `need_preempt`.
     pub(super) slice_start: Cell<Instant>,
+    pub(super) spinning: Spinning,
     pub(super) meter: Meter,
     pub(super) published: Arc<Published>,
     /// What dispatch hands out; taken for the time it is worked through.
@@ -75,6 +77,7 @@ impl Core {
             timers: RefCell::new(Timers::new(now)),
             turning: Cell::new(false),
             slice_start: Cell::new(now),
+            spinning: Spinning::default(),
             meter: Meter::default(),
             published: Arc::default(),
             delivery: RefCell::new(Delivery::new()),

@@ -7,6 +7,7 @@ pub(crate) mod park;
 pub(crate) mod policy;
 pub(crate) mod root;
 pub(crate) mod shutdown;
+pub(crate) mod spin;
 pub(crate) mod stats;
 pub(crate) mod turn;
 

@@ -32,51 +32,19 @@ impl Core {
         if self.spin(until, &interrupted) {
             return;
         }
-        let work = !self.prepare_park() || interrupted() || self.left_to_do();
+        let wait_fetches = self.driver.borrow().wait_fetches_deferred();
+        let work = !self.prepare_park() || interrupted() || self.left_to_do(wait_fetches);
         let next_timer = self.timers.borrow().next_deadline();
-        let wait = match (until, next_timer) {
-            (None, None) if work => Wait::No,
-            (None, None) => Wait::Completion,
-            _ => wait(clock::now(), work, until, next_timer),
+        let wait = if work {
+            Wait::No
+        } else {
+            let now = clock::now();
+            self.spinning.park(now);
+            wait(now, until, next_timer)
         };
         stats::add(&self.meter.parks, usize::from(wait != Wait::No));
         self.enter(wait);
         self.reap_all();
-    }
-
-    /// Looks for work for as long as the configuration says. True when there is some.
-    fn spin(&self, until: Option<Instant>, interrupted: impl Fn() -> bool) -> bool {
-        let limit = self.config.spin_before_park;
-        if limit.is_zero() {
-            return false;
-        }
-        let start = clock::now();
-        if self.driver.borrow_mut().has_unsubmitted() {
-            self.enter(Wait::No);
-        }
-        self.local.unpark();
-        loop {
-            let pending = self.driver.borrow_mut().pending_or_unseen();
-            if (pending.ready || pending.deferred) && self.submit_and_reap() > 0 {
-                return true;
-            }
-            if self.local.take_remote() > 0 || !self.local.is_empty() || interrupted() {
-                return true;
-            }
-            let now = clock::now();
-            let timer_due = self
-                .timers
-                .borrow()
-                .next_deadline()
-                .is_some_and(|due| due <= now);
-            if timer_due || until.is_some_and(|until| until <= now) {
-                return true;
-            }
-            if now - start >= limit {
-                return false;
-            }
-            clock::spin();
-        }
     }
 
     /// Drives the worker until `future` is ready.

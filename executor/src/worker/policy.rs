@@ -79,17 +79,8 @@ pub(super) fn look(
     }
 }
 
-/// Decides how a park waits: not at all when there is work, else until the earlier of the
-/// caller's limit and the next timer.
-pub(super) fn wait(
-    now: Instant,
-    work: bool,
-    until: Option<Instant>,
-    next_timer: Option<Instant>,
-) -> Wait {
-    if work {
-        return Wait::No;
-    }
+/// Decides how a park waits: until the earlier of the caller's limit and the next timer.
+pub(super) fn wait(now: Instant, until: Option<Instant>, next_timer: Option<Instant>) -> Wait {
     let deadline = match (until, next_timer) {
         (Some(until), Some(timer)) => Some(until.min(timer)),
         (until, timer) => until.or(timer),
@@ -144,16 +135,12 @@ mod tests {
     #[test]
     fn a_park_ends_at_the_earlier_deadline() {
         let now = Instant::now();
-        assert_eq!(wait(now, true, None, None), Wait::No);
-        assert_eq!(wait(now, false, None, None), Wait::Completion);
+        assert_eq!(wait(now, None, None), Wait::Completion);
         assert_eq!(
-            wait(now, false, Some(now + MS), Some(now + 2 * MS)),
+            wait(now, Some(now + MS), Some(now + 2 * MS)),
             Wait::Timeout(MS)
         );
-        assert_eq!(
-            wait(now, false, None, Some(now + 2 * MS)),
-            Wait::Timeout(2 * MS)
-        );
-        assert_eq!(wait(now, false, Some(now), None), Wait::No);
+        assert_eq!(wait(now, None, Some(now + 2 * MS)), Wait::Timeout(2 * MS));
+        assert_eq!(wait(now, Some(now), None), Wait::No);
     }
 }

@@ -21,8 +21,17 @@ use crate::config::EXPIRE_BATCH;
 use crate::guard::guarded_each;
 use crate::ring::Wait;
 
-/// Enters that one turn makes at most to fetch what the kernel deferred.
+/// Enters that one turn makes at most to fetch what the kernel deferred, as long as they bring
+/// completions.
 const DEFERRED_ENTERS_MAX: usize = 64;
+
+/// What an end of a turn brought.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Reaped {
+    pub(super) completions: usize,
+    /// Everything that the kernel deferred until then has run, whatever its flag says.
+    fetched_all: bool,
+}
 
 /// What a turn did and what it left.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,10 +85,11 @@ impl Core {
         self.begin_turn();
         let timers_left = self.expire_timers();
         let (polls, mut completions) = self.poll_tasks(budget);
-        completions += self.submit_and_reap();
+        let reaped = self.submit_and_reap();
+        completions += reaped.completions;
         stats::add(&self.meter.turns, 1);
         stats::add(&self.meter.polls, polls);
-        let left = self.left_to_do() || timers_left;
+        let left = self.left_to_do(reaped.fetched_all) || timers_left;
         let more_work = left || !self.prepare_park();
         let next_deadline = self.timers.borrow().next_deadline();
         self.publish_stats();
@@ -105,14 +115,15 @@ impl Core {
     pub(super) fn unpark(&self) {
         let kicked = self.local.unpark();
         stats::add(&self.meter.kicks, usize::from(kicked));
+        self.spinning.unpark(kicked);
     }
 
     /// Says whether the ring has something for the worker, or the worker for the ring, that is
-    /// not done by waiting.
-    pub(super) fn left_to_do(&self) -> bool {
+    /// not done by waiting. What is deferred does not count where it `is_seen_to`.
+    pub(super) fn left_to_do(&self, is_seen_to: bool) -> bool {
         let mut driver = self.driver.borrow_mut();
         let pending = driver.pending();
-        pending.ready || pending.deferred || driver.can_progress()
+        pending.ready || pending.deferred && !is_seen_to || driver.can_progress()
     }
 
     /// Wakes the tasks whose timers are due, a batch and no more than a turn polls; true when some
@@ -186,23 +197,39 @@ impl Core {
 
     /// Submits in one enter and reaps what is there; enters again while the kernel holds
     /// completions back.
-    pub(super) fn submit_and_reap(&self) -> usize {
-        let mut completions = 0;
+    ///
+    /// One enter runs a bounded part of what the kernel deferred, and that part may come to nothing.
+    /// After as many in vain as all of it takes, the kernel's flag is of no account: it stays set, with
+    /// nothing deferred, when an enter came between a completion on another core and its setting of the
+    /// flag, until the next completion.
+    pub(super) fn submit_and_reap(&self) -> Reaped {
         let unsubmitted = self.driver.borrow_mut().has_unsubmitted();
         if unsubmitted || self.driver.borrow_mut().pending().deferred {
             self.enter(Wait::No);
         }
-        completions += self.reap_all();
-        // One enter runs a bounded part of what the kernel deferred, and that part may come to
-        // nothing. What is left after so many is for the next turn.
-        for _ in 0..DEFERRED_ENTERS_MAX {
-            if !self.driver.borrow_mut().pending().deferred {
-                break;
+        let mut completions = self.reap_all();
+        let (mut fruitful, mut in_vain) = (0, 0);
+        while fruitful < DEFERRED_ENTERS_MAX && self.driver.borrow_mut().pending().deferred {
+            if self.driver.borrow().has_fetched_all(in_vain) {
+                return Reaped {
+                    completions,
+                    fetched_all: true,
+                };
             }
             self.enter(Wait::No);
-            completions += self.reap_all();
+            let reaped = self.reap_all();
+            if reaped == 0 {
+                in_vain += 1;
+            } else {
+                completions += reaped;
+                fruitful += 1;
+                in_vain = 0;
+            }
         }
-        completions
+        Reaped {
+            completions,
+            fetched_all: false,
+        }
     }
 
     /// Enters the ring.
