@@ -201,6 +201,7 @@ mod shadow {
         fn __asan_unpoison_memory_region(start: *const u8, len: usize);
     }
 
+    #[cfg(not(corelane_loom))]
     #[inline(always)]
     pub(super) fn hide(block: NonNull<Free>, len: usize) {
         #[cfg(corelane_asan)]
