@@ -9,13 +9,14 @@
 mod support;
 
 use std::io::ErrorKind;
+use std::os::fd::{AsFd, AsRawFd, RawFd};
 use std::time::Duration;
 
 use corelane::fs::{self, File, OpenOptions};
 use corelane::{BackendChoice, Config, Worker, spawn_local, time};
 use faultfs::{Files, content};
 
-use support::run_on;
+use support::{run_on, yield_until};
 
 /// Runs `body` on each backend there is here.
 fn on_each(mut body: impl AsyncFnMut()) {
@@ -254,6 +255,69 @@ fn open_stat_write_sync_and_close_end_in_their_errors() {
             });
         },
     );
+}
+
+/// A descriptor of another file at `number`, which the kernel frees before it asks the file system.
+fn take(number: RawFd) -> std::fs::File {
+    let mut taken = Vec::new();
+    while taken.len() < 1024 {
+        let other = std::fs::File::open("/dev/zero").unwrap();
+        if other.as_raw_fd() == number {
+            return other;
+        }
+        taken.push(other);
+    }
+    panic!("the number {number} is not free while the file system is asked");
+}
+
+/// The helper that closes what is left to close has ended.
+fn no_thread_closes() -> bool {
+    let threads = std::fs::read_dir("/proc/self/task").unwrap();
+    let mut names = threads.map(|it| std::fs::read_to_string(it.unwrap().path().join("comm")));
+    !names.any(|name| name.is_ok_and(|name| name.trim() == "corelane-close"))
+}
+
+/// Linux has closed the descriptor whatever close(2) says, and its number may be another's.
+#[test]
+fn a_close_that_ends_as_a_cancelled_one_would_is_made_once() {
+    let test = "a_close_that_ends_as_a_cancelled_one_would_is_made_once";
+    faultfs::run(test, |files| {
+        on_each(async || {
+            for how in ["awaited", "given up", "behind a drop"] {
+                let file = open(files, "close=ecanceled").await;
+                let number = file.as_fd().as_raw_fd();
+                let closing = spawn_local(async move {
+                    match how {
+                        "awaited" => file.close().await.map_err(|error| error.raw_os_error()),
+                        "given up" => {
+                            let soon = time::timeout(Duration::from_millis(20), file.close());
+                            assert!(soon.await.is_err());
+                            Ok(())
+                        }
+                        _ => {
+                            drop(file);
+                            Ok(())
+                        }
+                    }
+                });
+                yield_until("the file system is asked", || files.held() == 1).await;
+                let other = take(number);
+                yield_until("nobody waits", || how == "awaited" || closing.is_finished()).await;
+                files.release();
+                let answer = closing.await.unwrap();
+                if how == "awaited" {
+                    assert_eq!(answer, Err(Some(libc::ECANCELED)));
+                }
+                yield_until("the close has ended", || {
+                    corelane::stats().in_flight == 0 && no_thread_closes()
+                })
+                .await;
+                let target = std::fs::read_link(format!("/proc/self/fd/{number}"));
+                assert_eq!(target.unwrap().to_str(), Some("/dev/zero"), "{how}");
+                drop(other);
+            }
+        });
+    });
 }
 
 #[test]

@@ -11,8 +11,11 @@ use std::io::{ErrorKind, Write};
 use std::ops::Deref;
 use std::os::fd::OwnedFd;
 use std::os::unix::net as std_unix;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
-use std::task::{Context, Poll, Waker};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll, Wake, Waker};
 use std::time::{Duration, Instant};
 
 use common::{Rng, number};
@@ -308,4 +311,71 @@ fn pooled(config: Config, seed: u64) {
 #[test]
 fn a_pool_buffer_is_its_holders_until_it_is_given_back() {
     on_each(pooled);
+}
+
+/// A waker that panics, once it is told to.
+#[derive(Default)]
+struct Panics(AtomicBool);
+
+impl Wake for Panics {
+    fn wake(self: Arc<Self>) {
+        assert!(!self.0.load(Ordering::Relaxed), "a waker");
+    }
+}
+
+/// Two streams wait for a buffer; whoever gives one back wakes both, whatever the first waker does.
+#[test]
+fn a_waker_that_panics_keeps_no_other_stream_from_its_buffer() {
+    on_each(|config, seed| {
+        if seed > 0 {
+            return;
+        }
+        let worker = Worker::new(config).unwrap();
+        worker.block_on(async {
+            let ring = BufRing::new(1, 8).unwrap();
+            let [
+                (hoards, mut to_hoarder),
+                (breaks, mut to_broken),
+                (waits, mut to_waiting),
+            ] = [(); 3].map(|()| {
+                let (ours, theirs) = std_unix::UnixStream::pair().unwrap();
+                (UnixStream::from_std(ours).unwrap(), theirs)
+            });
+            to_hoarder.write_all(b"hoarded").unwrap();
+            let mut hoards = hoards.recv_stream(&ring);
+            let hoarded = hoards.next().await.unwrap().unwrap();
+            drop(hoards);
+            to_broken.write_all(b"broken").unwrap();
+            to_waiting.write_all(b"waiting").unwrap();
+            let mut breaks = breaks.recv_stream(&ring);
+            let panics = Arc::new(Panics::default());
+            let waker = Waker::from(Arc::clone(&panics));
+            let polled = breaks.poll_next(&mut Context::from_waker(&waker));
+            assert!(polled.is_pending());
+            settle(|| corelane::stats().in_flight == 0).await;
+            let polled = breaks.poll_next(&mut Context::from_waker(&waker));
+            assert!(polled.is_pending(), "every buffer is out");
+            let mut waits = waits.recv_stream(&ring);
+            let waiting =
+                corelane::spawn_local(async move { waits.next().await.unwrap().unwrap().to_vec() });
+            corelane::yield_now().await;
+            settle(|| corelane::stats().in_flight == 0).await;
+            // It learns that there is none.
+            corelane::yield_now().await;
+            corelane::yield_now().await;
+            panics.0.store(true, Ordering::Relaxed);
+            let dropped = catch_unwind(AssertUnwindSafe(|| drop(hoarded)));
+            settle(|| waiting.is_finished()).await;
+            assert_eq!(waiting.await.unwrap(), b"waiting");
+            assert!(dropped.is_ok(), "who gives a buffer back has no part in it");
+        });
+    });
+}
+
+async fn settle(mut is: impl FnMut() -> bool) {
+    let start = Instant::now();
+    while !is() {
+        assert!(start.elapsed() < HUNG, "waited in vain");
+        corelane::yield_now().await;
+    }
 }

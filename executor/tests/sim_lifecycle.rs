@@ -161,7 +161,7 @@ fn kick_from_another_thread(worker: &Worker, rng: &mut Rng, tally: &Tally) {
 }
 
 async fn step(rng: &mut Rng, tally: &Tally) {
-    let op: Pin<Box<dyn Future<Output = ()> + '_>> = match rng.below(9) {
+    let op: Pin<Box<dyn Future<Output = ()> + '_>> = match rng.below(10) {
         0 => Box::pin(read(rng.clone(), tally)),
         1 => Box::pin(read_exact(rng.clone(), tally)),
         2 => Box::pin(write(rng.clone(), tally)),
@@ -170,6 +170,7 @@ async fn step(rng: &mut Rng, tally: &Tally) {
         5 => Box::pin(accept(rng.clone(), tally)),
         6 => Box::pin(open_and_close(tally)),
         7 => Box::pin(many_at_once(rng.clone(), tally)),
+        8 => Box::pin(read_full(rng.clone(), tally)),
         _ => Box::pin(connect(tally)),
     };
     match rng.below(4) {
@@ -225,6 +226,19 @@ async fn read_exact(mut rng: Rng, tally: &Tally) {
     if tally.result(result).is_some() {
         assert_eq!(buf.len(), buf.capacity());
         assert!(is_pattern(&buf, offset));
+    }
+}
+
+/// Goes on after a short read; given up in between at times, when the memory is in the future.
+async fn read_full(mut rng: Rng, tally: &Tally) {
+    let (len, offset) = (1 + rng.below(500), rng.below(1 << 40) as u64);
+    let mode = rng.pick(&[ReadMode::Inline, ReadMode::NoWait, ReadMode::Async]);
+    let (result, buf) = any_file()
+        .read_full_at(Guarded::new(len), len, offset, mode)
+        .await;
+    if let Some(count) = tally.result(result) {
+        assert_eq!((count, buf.bytes().len()), (len, len));
+        assert!(is_pattern(buf.bytes(), offset));
     }
 }
 

@@ -109,6 +109,38 @@ fn an_errno_becomes_an_error_in_sys() {
     );
 }
 
+/// What a number names is owned once: it comes from an operation that has just made it.
+#[test]
+fn a_descriptor_is_adopted_where_an_operation_made_it() {
+    let results = [
+        "src/op/mod.rs",
+        "src/op/kinds/accept.rs",
+        "src/op/kinds/open.rs",
+        "src/net/listener.rs",
+        "src/driver/threads/work.rs",
+    ];
+    // The calls of the system that make one, and the simulated kernel, which has its numbers.
+    let calls = ["src/sys/", "src/op/fd.rs", "src/driver/threads/alarm.rs"];
+    let kernels = [
+        "src/sys/",
+        "src/driver/sim/kernel.rs",
+        "src/mailbox/tests.rs",
+    ];
+    let mut found = Vec::new();
+    for source in sources() {
+        found.extend(rules::adoptions(&source, &results));
+        found.extend(rules::only_in(&source, "own_fd", &calls));
+        found.extend(rules::only_in(&source, "from_raw_fd", &kernels));
+    }
+    clean(found);
+    for home in results {
+        let source = sources().into_iter().find(|source| source.path == home);
+        let source = source.unwrap_or_else(|| panic!("{home} is no file"));
+        let adopts = source.find("fd : : own").next().is_some();
+        assert!(adopts, "{home} adopts no descriptor any more");
+    }
+}
+
 #[test]
 fn thread_locals_say_which_worker_this_is_and_nothing_else() {
     let homes = [
@@ -266,6 +298,18 @@ mod snippets {
         assert_eq!(pushes("src/driver/submit.rs", &push.repeat(2)), 1);
         assert_eq!(pushes("src/net/tcp.rs", push), 1);
         assert_eq!(pushes("src/net/tcp.rs", "fn f() { list.push(1) }"), 0);
+    }
+
+    #[test]
+    fn adoptions_of_descriptors_are_found() {
+        let adoptions = |path: &str, text: &str| {
+            rules::adoptions(&Source::parse(path, text), &["src/op/mod.rs"]).len()
+        };
+        assert_eq!(adoptions("src/net/a.rs", "result.map(fd::own)"), 1);
+        assert_eq!(adoptions("src/net/a.rs", "use crate::op::fd::own;"), 1);
+        assert_eq!(adoptions("src/net/a.rs", "use fd::{Shared, own};"), 1);
+        assert_eq!(adoptions("src/net/a.rs", "use fd::{Shared}; own()"), 0);
+        assert_eq!(adoptions("src/op/mod.rs", "drop(fd::own(fd))"), 0);
     }
 
     #[test]

@@ -26,6 +26,7 @@ const SIZE_DEFAULT: u64 = 1 << 20;
 /// | `write=eio`, `write=never` | all writes do |
 /// | `fsync=eio`, `fsync=never` | what a sync comes to |
 /// | `close=eio`, `close=never` | what closing comes to |
+/// | `close=ecanceled` | closing fails with `ECANCELED`, when it is released |
 /// | `poll=never` | whether it is ready is not answered; else the file system has no poll(2) of its own |
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Behaviour {
@@ -97,6 +98,8 @@ pub enum OpenFault {
     Eio,
     /// `EACCES`.
     Eacces,
+    /// `ECANCELED`, when it is released; of closing alone.
+    Ecanceled,
     /// No answer.
     Never,
 }
@@ -157,6 +160,7 @@ impl Behaviour {
             }
             "open" => self.open = OpenFault::parse(value?)?,
             "fsync" => self.fsync = OpenFault::parse(value?)?,
+            "close" if value == Some("ecanceled") => self.close = OpenFault::Ecanceled,
             "close" => self.close = OpenFault::parse(value?)?,
             "poll" => self.poll = OpenFault::parse(value?)?,
             "enospc" => self.write = WriteFault::Enospc(number()?.unwrap_or(0)),
@@ -211,6 +215,7 @@ mod tests {
             "size",
             "size=",
             "open=maybe",
+            "open=ecanceled",
             "direct=1",
             "from",
         ] {

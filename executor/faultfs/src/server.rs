@@ -238,6 +238,7 @@ impl Server {
             OpenFault::None => reply.ok(),
             OpenFault::Eio => reply.error(Errno::EIO),
             OpenFault::Eacces => reply.error(Errno::EACCES),
+            OpenFault::Ecanceled => self.hold(index, Answer::Cancelled(reply)),
             OpenFault::Never => self.hold(index, Answer::Empty(reply)),
         }
     }
@@ -364,7 +365,7 @@ impl Filesystem for Server {
             FopenFlags::FOPEN_KEEP_CACHE
         };
         match node.behaviour.open {
-            OpenFault::None => reply.opened(FileHandle(0), flags),
+            OpenFault::None | OpenFault::Ecanceled => reply.opened(FileHandle(0), flags),
             OpenFault::Eio => reply.error(Errno::EIO),
             OpenFault::Eacces => reply.error(Errno::EACCES),
             OpenFault::Never => self.hold(index, Answer::Open(reply)),

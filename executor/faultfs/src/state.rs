@@ -48,6 +48,7 @@ pub(crate) enum Answer {
     Open(ReplyOpen),
     Written(ReplyWrite, u32),
     Empty(ReplyEmpty),
+    Cancelled(ReplyEmpty),
     Poll(ReplyPoll),
 }
 
@@ -59,6 +60,7 @@ impl Answer {
             Self::Open(reply) => reply.opened(FileHandle(0), FopenFlags::FOPEN_DIRECT_IO),
             Self::Written(reply, len) => reply.written(len),
             Self::Empty(reply) => reply.ok(),
+            Self::Cancelled(reply) => reply.error(Errno::ECANCELED),
             Self::Poll(reply) => reply.error(Errno::ENOSYS),
         }
     }

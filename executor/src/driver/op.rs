@@ -131,10 +131,13 @@ impl<K: Kind> Future for Op<K> {
             match driver.poll(key, cx.waker()) {
                 Polled::Ready { outcome, last, .. } => {
                     assert!(last, "an operation's one result is its last");
-                    let memory = driver.finish::<K::Memory>(key);
+                    let mut memory = driver.finish::<K::Memory>(key);
                     drop(driver);
                     this.state = State::Done;
-                    if outcome.result == -libc::ECANCELED && this.retries < RETRIES_MAX {
+                    if outcome.result == -libc::ECANCELED
+                        && this.retries < RETRIES_MAX
+                        && this.kind.is_undone(&mut memory)
+                    {
                         return this.retry(memory, cx);
                     }
                     return Poll::Ready(this.kind.complete(outcome, memory));

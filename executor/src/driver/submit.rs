@@ -77,7 +77,7 @@ impl Driver {
             return Err(fd);
         }
         let owner = self.identity();
-        let mut memory = Loose::new(Closing::new(fd, true));
+        let mut memory = Loose::new(Closing::of_file(fd, true));
         let request = Close.request(memory.get_mut(), owner);
         let new = NewOp {
             dispose: Close::DISPOSE,

@@ -402,7 +402,7 @@ impl File {
     pub async fn close(self) -> io::Result<()> {
         let waits = self.fd.closes_elsewhere();
         match self.fd.try_unwrap() {
-            Ok(fd) => self.core.op(Close, Closing::new(fd, waits)).await,
+            Ok(fd) => self.core.op(Close, Closing::of_file(fd, waits)).await,
             Err(_shared) => Ok(()),
         }
     }

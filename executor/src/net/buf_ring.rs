@@ -20,6 +20,7 @@ use std::task::{Context, Poll, Waker};
 
 use super::stream::Stream;
 use crate::driver::Multishot;
+use crate::guard::guarded_each;
 use crate::op::kinds::recv_multi::{BufGroup, GroupUse, RecvMulti, buffer_id};
 use crate::ring::buf_ring::BufRingMemory;
 use crate::worker::{Core, context};
@@ -60,9 +61,7 @@ impl BufGroup for Group {
     fn announce(&self) {
         if self.unannounced.replace(false) {
             let starved = std::mem::take(&mut *self.starved.borrow_mut());
-            for waker in starved {
-                waker.wake();
-            }
+            guarded_each(starved.into_iter(), Waker::wake);
         }
     }
 }

@@ -118,7 +118,7 @@ impl Stream {
     pub(super) async fn close(self) -> io::Result<()> {
         match self.fd.try_unwrap() {
             Ok(fd) => {
-                let memory = kinds::close::Closing::new(fd, false);
+                let memory = kinds::close::Closing::of_socket(fd);
                 self.core.op(kinds::close::Close, memory).await
             }
             Err(_shared) => Ok(()),

@@ -88,6 +88,12 @@ pub(crate) unsafe trait Kind: Sized + 'static {
     /// the operation.
     fn request(&self, memory: &mut Self::Memory, owner: usize) -> Request;
 
+    /// Says whether an operation that ended as a cancelled one does was not made, so that it may be
+    /// submitted again.
+    fn is_undone(&self, _memory: &mut Self::Memory) -> bool {
+        true
+    }
+
     /// Makes the output of the result and the memory that came back.
     fn complete(&self, outcome: Outcome, memory: Self::Memory) -> Self::Output;
 }

@@ -405,6 +405,29 @@ fn notify_waiters_wakes_all_who_wait_and_keeps_nothing() {
     assert!(late.poll().is_pending());
 }
 
+/// Panics when it is woken.
+struct Panics;
+
+impl Wake for Panics {
+    fn wake(self: Arc<Self>) {
+        panic!("a waker");
+    }
+}
+
+#[test]
+fn a_waker_that_panics_keeps_no_other_from_being_woken() {
+    let notify = Notify::new();
+    let mut first = pin!(notify.notified());
+    let waker = Waker::from(Arc::new(Panics));
+    let polled = first.as_mut().poll(&mut Context::from_waker(&waker));
+    assert!(polled.is_pending());
+    // More than are woken at a time.
+    let mut others: Vec<_> = (0..40).map(|_| Task::new(notify.notified())).collect();
+    assert!(others.iter_mut().all(|task| task.poll().is_pending()));
+    notify.notify_waiters();
+    assert!(others.iter().all(|task| task.wakes() == 1));
+}
+
 #[test]
 fn a_semaphore_serves_in_turn() {
     let semaphore = Semaphore::new(2);

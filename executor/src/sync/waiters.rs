@@ -4,6 +4,8 @@ use std::task::Waker;
 
 use slab::Slab;
 
+use crate::guard::guarded_each;
+
 const NIL: usize = usize::MAX;
 
 /// The futures that wait for something, and those it was granted to but that have not run yet.
@@ -170,12 +172,10 @@ impl WakeList {
         self.len += 1;
     }
 
-    /// Calls and forgets the wakers, first in first.
+    /// Calls and forgets the wakers, first in first, also those behind one that panics.
     pub(crate) fn wake_all(&mut self) {
         let count = std::mem::take(&mut self.len);
-        self.wakers[..count]
-            .iter_mut()
-            .filter_map(Option::take)
-            .for_each(Waker::wake);
+        let wakers = self.wakers[..count].iter_mut().filter_map(Option::take);
+        guarded_each(wakers, Waker::wake);
     }
 }

@@ -58,7 +58,7 @@ pub(crate) struct Waits {
 /// there might start the device.
 pub(crate) fn waits(fd: BorrowedFd<'_>) -> Waits {
     // A device may notice being read.
-    let Some(stat) = known_stat(fd) else {
+    let Some(stat) = known_stat(fd.as_raw_fd(), libc::STATX_TYPE).filter(is_regular) else {
         return Waits::default();
     };
     let mut byte = 0u8;
@@ -86,23 +86,37 @@ pub(crate) fn waits(fd: BorrowedFd<'_>) -> Waits {
     Waits { transfers, close }
 }
 
-/// Returns what the kernel knows of a regular file by itself.
-fn known_stat(fd: BorrowedFd<'_>) -> Option<libc::statx> {
+/// Tells a file from all others that there are at the same time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct FileId {
+    device: (u32, u32),
+    inode: u64,
+}
+
+impl FileId {
+    /// Of the file that a number names now, which may be anybody's; `None` where it names none. Asks
+    /// nothing of the file system.
+    pub(crate) fn of(fd: RawFd) -> Option<Self> {
+        let stat = known_stat(fd, libc::STATX_INO)?;
+        Some(Self {
+            device: (stat.stx_dev_major, stat.stx_dev_minor),
+            inode: stat.stx_ino,
+        })
+    }
+}
+
+/// Returns what the kernel knows of a file by itself.
+fn known_stat(fd: RawFd, mask: libc::c_uint) -> Option<libc::statx> {
     // SAFETY: all zeroes is a statx.
     let mut stat: libc::statx = unsafe { std::mem::zeroed() };
     let flags = libc::AT_EMPTY_PATH | libc::AT_STATX_DONT_SYNC;
-    // SAFETY: an open descriptor, an empty string and a local.
-    let known = unsafe {
-        libc::statx(
-            fd.as_raw_fd(),
-            c"".as_ptr(),
-            flags,
-            libc::STATX_TYPE,
-            &raw mut stat,
-        )
-    };
-    let regular = u32::from(stat.stx_mode) & libc::S_IFMT == libc::S_IFREG;
-    (known >= 0 && regular).then_some(stat)
+    // SAFETY: any number will do, which is asked and not changed; an empty string and a local.
+    let known = unsafe { libc::statx(fd, c"".as_ptr(), flags, mask, &raw mut stat) };
+    (known >= 0).then_some(stat)
+}
+
+fn is_regular(stat: &libc::statx) -> bool {
+    u32::from(stat.stx_mode) & libc::S_IFMT == libc::S_IFREG
 }
 
 /// Says whether the file system keeps the flags of chattr(1): those on disks of this machine and in

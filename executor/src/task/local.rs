@@ -21,6 +21,8 @@ use super::enter::{EnterGuard, enter, leave_for_good, with_current};
 use super::error::JoinError;
 use super::header::{TaskPtr, drop_ref, free};
 use super::join::{JoinHandle, take_join_waker};
+#[cfg(all(test, not(corelane_loom)))]
+use super::recycle::KEPT_MAX;
 use super::recycle::Recycler;
 use super::registry::Registry;
 use super::remote::RemoteSpawner;
@@ -74,9 +76,19 @@ impl Local {
         Self::watched(spawns_max, None)
     }
 
+    /// As [`new`](Self::new), but keeps the memory of tasks as a worker in use does, in any build.
+    #[cfg(all(test, not(corelane_loom)))]
+    pub(crate) fn recycling(spawns_max: usize) -> Self {
+        Self::with_recycler(spawns_max, None, Recycler::keeping(KEPT_MAX))
+    }
+
     /// Makes the task side of a worker whose mailbox holds `spawns_max` spawns, and that says what
     /// it polls to a `watch`.
     pub(crate) fn watched(spawns_max: usize, watch: Option<Shared<Watch>>) -> Self {
+        Self::with_recycler(spawns_max, watch, Recycler::new())
+    }
+
+    fn with_recycler(spawns_max: usize, watch: Option<Shared<Watch>>, recycler: Recycler) -> Self {
         let block = WakeBlock::acquire();
         Self(Rc::new(LocalInner {
             block,
@@ -87,7 +99,7 @@ impl Local {
             closed: Cell::new(false),
             kicks_sent: Cell::new(0),
             watch,
-            recycler: Recycler::new(),
+            recycler,
         }))
     }
 

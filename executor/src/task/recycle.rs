@@ -13,11 +13,17 @@ use std::cell::Cell;
 use std::fmt;
 use std::ptr::NonNull;
 
-/// Bytes that a worker keeps at most. None where tools look for uses of freed memory.
-const KEPT_MAX: usize = if cfg!(any(debug_assertions, corelane_loom, feature = "sim")) {
+/// Bytes that a worker keeps at most.
+pub(super) const KEPT_MAX: usize = 64 << 10;
+
+/// What a worker of this build keeps. Nothing where tools look for uses of freed memory, unless
+/// they are told what is free (`corelane_asan`).
+const KEPT: usize = if cfg!(corelane_asan) {
+    KEPT_MAX
+} else if cfg!(any(debug_assertions, corelane_loom, feature = "sim")) {
     0
 } else {
-    64 << 10
+    KEPT_MAX
 };
 
 /// Sizes in one list: those that an allocator with a granule of sixteen bytes and a word of its own
@@ -31,6 +37,10 @@ const LISTS: usize = 32;
 pub(super) struct Recycler {
     lists: [Cell<Option<NonNull<Free>>>; LISTS],
     kept: Cell<usize>,
+    #[cfg_attr(
+        corelane_loom,
+        expect(dead_code, reason = "a model gives every block back to the system")
+    )]
     kept_max: usize,
 }
 
@@ -66,10 +76,11 @@ const fn layout_of<T>() -> Layout {
 
 impl Recycler {
     pub(super) fn new() -> Self {
-        Self::keeping(KEPT_MAX)
+        Self::keeping(KEPT)
     }
 
-    fn keeping(kept_max: usize) -> Self {
+    /// Keeps so many bytes at most.
+    pub(super) fn keeping(kept_max: usize) -> Self {
         Self {
             lists: [const { Cell::new(None) }; LISTS],
             kept: Cell::new(0),
@@ -94,6 +105,7 @@ impl Recycler {
     fn take<T>(&self) -> Option<NonNull<T>> {
         let list = const { list_of::<T>() }?;
         let block = self.lists[list].get()?;
+        shadow::show(block, list_layout(list).size());
         // SAFETY: what is in a list is a `Free` that is nobody's.
         let next = unsafe { block.as_ref() }.next;
         self.lists[list].set(next);
@@ -118,6 +130,7 @@ impl Recycler {
                 let next = self.lists[list].get();
                 // SAFETY: the block is the caller's, and of a list's size and alignment.
                 unsafe { block.write(Free { next }) };
+                shadow::hide(block, list_layout(list).size());
                 self.lists[list].set(Some(block));
                 self.kept.set(kept);
             }
@@ -157,6 +170,7 @@ impl Drop for Recycler {
     fn drop(&mut self) {
         for (number, list) in self.lists.iter().enumerate() {
             while let Some(block) = list.get() {
+                shadow::show(block, list_layout(number).size());
                 // SAFETY: what is in a list is a `Free` that is nobody's.
                 list.set(unsafe { block.as_ref() }.next);
                 // SAFETY: it was allocated with its list's layout, and is in the list no more.
@@ -171,6 +185,41 @@ impl fmt::Debug for Recycler {
         f.debug_struct("Recycler")
             .field("kept", &self.kept)
             .finish_non_exhaustive()
+    }
+}
+
+/// What AddressSanitizer is told of blocks in a list, in builds for it (`--cfg corelane_asan`): a
+/// use of one is then reported as that of any freed memory.
+mod shadow {
+    use std::ptr::NonNull;
+
+    use super::Free;
+
+    #[cfg(corelane_asan)]
+    unsafe extern "C" {
+        fn __asan_poison_memory_region(start: *const u8, len: usize);
+        fn __asan_unpoison_memory_region(start: *const u8, len: usize);
+    }
+
+    #[cfg(not(corelane_loom))]
+    #[inline(always)]
+    pub(super) fn hide(block: NonNull<Free>, len: usize) {
+        #[cfg(corelane_asan)]
+        // SAFETY: a block of this length, which nobody uses until it is shown again.
+        unsafe {
+            __asan_poison_memory_region(block.as_ptr().cast(), len);
+        }
+        let _ = (block, len);
+    }
+
+    #[inline(always)]
+    pub(super) fn show(block: NonNull<Free>, len: usize) {
+        #[cfg(corelane_asan)]
+        // SAFETY: a block of this length, which was hidden.
+        unsafe {
+            __asan_unpoison_memory_region(block.as_ptr().cast(), len);
+        }
+        let _ = (block, len);
     }
 }
 

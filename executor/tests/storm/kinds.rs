@@ -23,6 +23,7 @@ pub enum Kind {
     Incoming,
     Read,
     ReadDirect,
+    ReadFull,
     Readv,
     Write,
     Recv,
@@ -34,12 +35,13 @@ pub enum Kind {
 }
 
 impl Kind {
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::Open,
         Self::Accept,
         Self::Incoming,
         Self::Read,
         Self::ReadDirect,
+        Self::ReadFull,
         Self::Readv,
         Self::Write,
         Self::Recv,
@@ -108,6 +110,7 @@ pub fn make(kind: Kind, rng: &mut Rng, world: &World) -> Made {
         }
         Kind::Accept | Kind::Incoming => accept(kind, rng, world),
         Kind::Read | Kind::ReadDirect | Kind::Readv => read(kind, len, rng, world),
+        Kind::ReadFull => read_full(len, rng, world),
         Kind::Write => {
             let (file, check) = (File::from_std(world.file.open()), world.check());
             // The file holds these bytes already.
@@ -208,6 +211,28 @@ fn read(kind: Kind, len: usize, rng: &mut Rng, world: &World) -> Made {
     Made::new(async move {
         let (result, buf) = read.await;
         let count = check.result(result).unwrap_or(0);
+        assert!(is_pattern(&buf.bytes()[..count], offset));
+    })
+    .alone()
+}
+
+/// A read that goes on after a short one, with its memory in its future in between: the kernel's are
+/// short at the end of the file, the simulated ring's anywhere.
+fn read_full(len: usize, rng: &mut Rng, world: &World) -> Made {
+    let check = world.check();
+    let file = File::from_std(world.file.open());
+    let there = rng.below(len) + 1;
+    let offset = world.file.len - there as u64;
+    let mode = rng.pick(&[ReadMode::Inline, ReadMode::NoWait, ReadMode::Async]);
+    let read = file.read_full_at(Guarded::new(len), len, offset, mode);
+    let real = world.real;
+    Made::new(async move {
+        let (result, buf) = read.await;
+        if real && mode == ReadMode::NoWait && result.is_err() {
+            return;
+        }
+        let count = check.result(result).unwrap_or(0);
+        assert!(!real || count == there, "{count} of {there} bytes");
         assert!(is_pattern(&buf.bytes()[..count], offset));
     })
     .alone()

@@ -17,7 +17,7 @@ use crate::common::Rng;
 #[derive(Debug, Default)]
 pub struct Ledger {
     /// Operations that were in flight when they ended, by kind and way to end.
-    pub met: [[Cell<u64>; 4]; 13],
+    pub met: [[Cell<u64>; 4]; Kind::ALL.len()],
     /// Slots of the current worker that forgotten operations hold.
     pub forgotten_slots: Cell<u64>,
     /// How many descriptors the current worker's forgotten operations hold, at least and at most.

@@ -177,6 +177,22 @@ pub(crate) fn only_in(source: &Source, pattern: &str, allowed: &[&str]) -> Vec<S
         .collect()
 }
 
+/// Finds who adopts a descriptor by its number, called or imported, outside of `homes`.
+pub(crate) fn adoptions(source: &Source, homes: &[&str]) -> Vec<String> {
+    let mut found = only_in(source, "fd : : own", homes);
+    if source.is_test() || homes.iter().any(|start| source.path.starts_with(start)) {
+        return found;
+    }
+    for at in source.find("fd : : {") {
+        let names = at + 3..source.closing(at + 3);
+        if names.into_iter().any(|at| source.matches(at, "own")) {
+            let line = source.tokens[at].line;
+            found.push(format!("{}:{line}: `fd::own` is imported", source.path));
+        }
+    }
+    found
+}
+
 /// Finds conversions of an errno outside of `homes`. An error that names a constant of libc is
 /// none.
 pub(crate) fn errno(source: &Source, homes: &[&str]) -> Vec<String> {

@@ -3,7 +3,8 @@
 //! # Safety
 //!
 //! The request has no pointer. The memory owns the descriptor until a completion says that the
-//! kernel has closed it, so that it is closed exactly once, whatever happens to the future.
+//! kernel has closed it, so that it is closed exactly once, whatever happens to the future. Where a
+//! completion does not say, the number is closed again only while it names the same file.
 #![allow(unsafe_code, reason = "implements Kind")]
 
 use std::io;
@@ -11,6 +12,7 @@ use std::os::fd::{AsRawFd, IntoRawFd, OwnedFd};
 
 use crate::buf::Erased;
 use crate::op::{Dispose, Kind, Outcome, Request};
+use crate::sys::FileId;
 
 /// Closes a descriptor and reports what close(2) says.
 #[derive(Debug)]
@@ -20,23 +22,57 @@ pub(crate) struct Close;
 #[derive(Debug)]
 pub(crate) struct Closing {
     fd: Option<OwnedFd>,
+    of: Of,
     waits: bool,
 }
 
+/// What is closed.
+#[derive(Clone, Copy, Debug)]
+enum Of {
+    /// A socket has nothing to flush, and its close no error of its own.
+    Socket,
+    /// A file, where the kernel could tell which.
+    File(Option<FileId>),
+}
+
 impl Closing {
-    /// Of a descriptor whose close may take long, if it `waits` for somebody.
-    pub(crate) fn new(fd: OwnedFd, waits: bool) -> Self {
+    /// Of a file's descriptor, whose close may take long, if it `waits` for somebody.
+    pub(crate) fn of_file(fd: OwnedFd, waits: bool) -> Self {
+        let of = Of::File(FileId::of(fd.as_raw_fd()));
         let fd = Some(fd);
-        Self { fd, waits }
+        Self { fd, of, waits }
+    }
+
+    /// Of a socket's descriptor.
+    pub(crate) fn of_socket(fd: OwnedFd) -> Self {
+        Self {
+            fd: Some(fd),
+            of: Of::Socket,
+            waits: false,
+        }
     }
 
     /// Gives the descriptor up, unless the request was cancelled before it ran. Linux closes a
     /// descriptor even when close(2) reports an error.
     fn settle(&mut self, outcome: Outcome) {
-        if outcome.result != -libc::ECANCELED
+        if (outcome.result != -libc::ECANCELED || self.has_left())
             && let Some(fd) = self.fd.take()
         {
             let _ = fd.into_raw_fd();
+        }
+    }
+
+    /// Says whether the descriptor is closed though the close was cancelled, as it seems: what a
+    /// file system answers to a flush may be the same error, and the number is free before it is
+    /// asked. Then the number names nothing by now, or what another has opened.
+    ///
+    /// The same file, opened anew at the same number in between, is taken for what was to be
+    /// closed: see docs/SAFETY.md. Where the kernel does not tell, a descriptor is rather kept open
+    /// than closed for another.
+    fn has_left(&self) -> bool {
+        match (&self.fd, self.of) {
+            (Some(fd), Of::File(file)) => file.is_none() || FileId::of(fd.as_raw_fd()) != file,
+            _ => false,
         }
     }
 
@@ -72,6 +108,11 @@ unsafe impl Kind for Close {
             .expect("a descriptor is closed once")
             .as_raw_fd();
         Request::Close { fd }
+    }
+
+    fn is_undone(&self, memory: &mut Closing) -> bool {
+        memory.settle(Outcome::gone());
+        memory.fd.is_some()
     }
 
     fn complete(&self, outcome: Outcome, mut memory: Closing) -> Self::Output {

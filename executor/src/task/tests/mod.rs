@@ -14,6 +14,7 @@ use super::*;
 
 mod basics;
 mod panics;
+mod recycling;
 mod remote;
 mod threads;
 
