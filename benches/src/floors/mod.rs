@@ -2,6 +2,7 @@
 
 pub(crate) mod heap;
 pub(crate) mod http;
+pub(crate) mod page_cache;
 pub(crate) mod ring;
 
 use std::io;
