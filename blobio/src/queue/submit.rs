@@ -3,7 +3,8 @@
 //! A copy out of the page cache, and the way to the device, take time of the core that submits;
 //! what is handed off takes a thread of the kernel and a way there and back. So a short read that
 //! is likely cached is tried without waiting and handed off when it is refused, and one that is
-//! likely not, or long, is handed off at once. Whether reads of a blob are likely cached is learnt
+//! likely not, or long, is handed off at once. Short reads that come in order are issued plainly: the
+//! kernel reads ahead for them, and waits for the rest without a thread. Whether reads of a blob are likely cached is learnt
 //! from those that were tried: now and then one is tried of a blob that is not.
 //!
 //! The numbers are chosen by the measurement `adaptive` of `benches`.
@@ -13,6 +14,9 @@ use crate::traits::{BlobHints, ReadHow};
 /// Longest read that is tried on the spot, in bytes: the copy holds the core for 30 to 80 us. A cached
 /// read that is handed off takes two switches of the core, about 10 us.
 const SPOT_LEN_MAX: usize = 256 << 10;
+/// Longest read that is issued plainly where reads come in order, in bytes: most of it has been read ahead,
+/// and what has not is waited for without a thread. To read ahead holds the core for up to 75 us.
+const IN_ORDER_LEN_MAX: usize = 64 << 10;
 /// Longest request that shares a read with its neighbours because the blob is not cached, in bytes:
 /// longer ones are read as fast by themselves.
 pub(super) const MERGED_LEN_MAX: usize = 16 << 10;
@@ -125,10 +129,10 @@ impl Default for Cached {
     }
 }
 
-/// Says how to issue a read of `len` bytes.
+/// Says how to issue a read of `len` bytes, where reads come in order or not.
 #[inline]
-pub(super) fn first(cached: Cached, len: usize) -> ReadHow {
-    if !cached.has_cache {
+pub(super) fn first(cached: Cached, in_order: bool, len: usize) -> ReadHow {
+    if !cached.has_cache || in_order && len <= IN_ORDER_LEN_MAX {
         ReadHow::Auto
     } else if len > SPOT_LEN_MAX {
         ReadHow::Async
@@ -186,7 +190,7 @@ mod tests {
     ) -> (Cached, u32, u32) {
         let (mut tried, mut refusals) = (0, 0);
         for _ in 0..reads {
-            let how = first(cached, SHORT);
+            let how = first(cached, false, SHORT);
             let refused = how == ReadHow::NoWait && !is_cached();
             tried += u32::from(how == ReadHow::NoWait);
             refusals += u32::from(refused);
@@ -204,15 +208,15 @@ mod tests {
     fn cached_reads_are_served_on_the_spot_and_long_ones_are_not() {
         let (cached, tried, _) = run(Cached::default(), 1000, || true);
         assert_eq!((tried, cached), (1000, Cached::default()));
-        assert_eq!(first(cached, SPOT_LEN_MAX), ReadHow::NoWait);
-        assert_eq!(first(cached, SPOT_LEN_MAX + 1), ReadHow::Async);
+        assert_eq!(first(cached, false, SPOT_LEN_MAX), ReadHow::NoWait);
+        assert_eq!(first(cached, false, SPOT_LEN_MAX + 1), ReadHow::Async);
     }
 
     #[test]
     fn a_cold_blob_is_found_out_by_a_few_refusals_and_tried_now_and_then() {
         let (cold, _, refusals) = run(Cached::default(), 6, || false);
         assert_eq!(refusals, 6);
-        assert_eq!(first(cold, SHORT), ReadHow::Async);
+        assert_eq!(first(cold, false, SHORT), ReadHow::Async);
         let (_, tried, refusals) = run(cold, 1600, || false);
         assert_eq!(tried, refusals);
         assert!((90..=110).contains(&tried), "{tried} of 1600 were tried");
@@ -233,9 +237,21 @@ mod tests {
         hints.device = Some(DeviceId { major: 8, minor: 0 });
         let cached = Cached::of(hints);
         for len in [1, SHORT, 1 << 20] {
-            assert_eq!(first(cached, len), ReadHow::Auto);
+            for in_order in [false, true] {
+                assert_eq!(first(cached, in_order, len), ReadHow::Auto);
+            }
         }
         assert_eq!(learn(cached, ReadHow::Auto, false), cached);
+    }
+
+    #[test]
+    fn short_reads_in_order_are_issued_plainly_whatever_was_refused() {
+        let (cold, ..) = run(Cached::default(), 500, || false);
+        for cached in [Cached::default(), cold] {
+            assert_eq!(first(cached, true, IN_ORDER_LEN_MAX), ReadHow::Auto);
+            let longer = IN_ORDER_LEN_MAX + 1;
+            assert_eq!(first(cached, true, longer), first(cached, false, longer));
+        }
     }
 
     #[test]

@@ -163,7 +163,9 @@ impl Aloft<'_> {
             });
             return None;
         }
-        let how = submit::first(read.blob.cached.get(), read.len);
+        let blob = &read.blob;
+        let in_order = !blob.arrivals.get().are_scattered();
+        let how = submit::first(blob.cached.get(), in_order, read.len);
         let begun = self.issue(to, how);
         if begun.is_none() {
             self.land(lost());
