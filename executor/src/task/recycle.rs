@@ -105,7 +105,7 @@ impl Recycler {
     fn take<T>(&self) -> Option<NonNull<T>> {
         let list = const { list_of::<T>() }?;
         let block = self.lists[list].get()?;
-        shadow::show(block, list_layout(list).size());
+        shadow::show(block, list);
         // SAFETY: what is in a list is a `Free` that is nobody's.
         let next = unsafe { block.as_ref() }.next;
         self.lists[list].set(next);
@@ -130,7 +130,7 @@ impl Recycler {
                 let next = self.lists[list].get();
                 // SAFETY: the block is the caller's, and of a list's size and alignment.
                 unsafe { block.write(Free { next }) };
-                shadow::hide(block, list_layout(list).size());
+                shadow::hide(block, list);
                 self.lists[list].set(Some(block));
                 self.kept.set(kept);
             }
@@ -170,7 +170,7 @@ impl Drop for Recycler {
     fn drop(&mut self) {
         for (number, list) in self.lists.iter().enumerate() {
             while let Some(block) = list.get() {
-                shadow::show(block, list_layout(number).size());
+                shadow::show(block, number);
                 // SAFETY: what is in a list is a `Free` that is nobody's.
                 list.set(unsafe { block.as_ref() }.next);
                 // SAFETY: it was allocated with its list's layout, and is in the list no more.
@@ -194,6 +194,8 @@ mod shadow {
     use std::ptr::NonNull;
 
     use super::Free;
+    #[cfg(corelane_asan)]
+    use super::list_layout;
 
     #[cfg(corelane_asan)]
     unsafe extern "C" {
@@ -203,23 +205,23 @@ mod shadow {
 
     #[cfg(not(corelane_loom))]
     #[inline(always)]
-    pub(super) fn hide(block: NonNull<Free>, len: usize) {
+    pub(super) fn hide(block: NonNull<Free>, list: usize) {
         #[cfg(corelane_asan)]
-        // SAFETY: a block of this length, which nobody uses until it is shown again.
+        // SAFETY: a block of the list's size, which nobody uses until it is shown again.
         unsafe {
-            __asan_poison_memory_region(block.as_ptr().cast(), len);
+            __asan_poison_memory_region(block.as_ptr().cast(), list_layout(list).size());
         }
-        let _ = (block, len);
+        let _ = (block, list);
     }
 
     #[inline(always)]
-    pub(super) fn show(block: NonNull<Free>, len: usize) {
+    pub(super) fn show(block: NonNull<Free>, list: usize) {
         #[cfg(corelane_asan)]
-        // SAFETY: a block of this length, which was hidden.
+        // SAFETY: a block of the list's size, which was hidden.
         unsafe {
-            __asan_unpoison_memory_region(block.as_ptr().cast(), len);
+            __asan_unpoison_memory_region(block.as_ptr().cast(), list_layout(list).size());
         }
-        let _ = (block, len);
+        let _ = (block, list);
     }
 }
 
