@@ -5,8 +5,9 @@ use std::future::Future;
 use std::io;
 use std::path::PathBuf;
 use std::rc::Rc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc;
-use std::sync::{Arc, Barrier};
+use std::sync::{Arc, Barrier, OnceLock};
 use std::thread;
 use std::time::Duration;
 
@@ -129,30 +130,36 @@ impl Crowd {
         set_up: impl Fn(usize) -> Result<T, Failure> + Sync,
         work: impl Fn(T) -> Result<u64, Failure> + Sync,
     ) -> Result<Sample, Failure> {
-        let gate = Barrier::new(threads + 1);
-        let (sample, sum) = thread::scope(|scope| {
-            let (gate, set_up, work) = (&gate, &set_up, &work);
+        let gate = Barrier::new(threads);
+        let left = AtomicUsize::new(threads);
+        let (begun, ended) = (OnceLock::new(), OnceLock::new());
+        let sum = thread::scope(|scope| {
+            let (gate, left, begun, ended) = (&gate, &left, &begun, &ended);
+            let (set_up, work) = (&set_up, &work);
             let threads: Vec<_> = (0..threads)
                 .map(|number| {
                     scope.spawn(move || {
                         let ready = set_up(number);
                         // Reached in any case, as the others wait here.
                         gate.wait();
-                        work(ready?)
+                        let timer = begun.get_or_init(Timer::start);
+                        let sum = work(ready?);
+                        if left.fetch_sub(1, Ordering::AcqRel) == 1 {
+                            ended.get_or_init(|| timer.stop(self.items()));
+                        }
+                        sum
                     })
                 })
                 .collect();
-            gate.wait();
-            let timer = Timer::start();
             let mut sum = 0_u64;
             for thread in threads {
                 let own = thread.join().map_err(|_| "a thread panicked")??;
                 sum = sum.wrapping_add(own);
             }
-            Ok::<_, Failure>((timer.stop(self.items()), sum))
+            Ok::<_, Failure>(sum)
         })?;
         check(expected, sum)?;
-        Ok(sample)
+        Ok(ended.into_inner().ok_or("no thread was the last")?)
     }
 
     /// blobio's readers, opened by each worker of the executor, and a task for each reader.
