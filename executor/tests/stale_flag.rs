@@ -20,9 +20,9 @@ use corelane::{BackendChoice, Config, TurnBudget, Worker};
 use support::{file_of, on_ring};
 
 const TASKRUN: u32 = 1 << 2;
-/// `struct io_rings`, in words: the two masks, and the flags of the submission queue.
-const MASKS: [usize; 2] = [4, 5];
-const FLAGS: usize = 9;
+/// Where `struct io_rings` has the masks of its two queues, in words, and the flags of the submission queue:
+/// in this order, with or without a cache line for each head and tail before them.
+const LAYOUTS: [(usize, usize); 2] = [(4, 9), (64, 69)];
 const QUIET: Duration = Duration::from_millis(300);
 
 /// The flags of a ring's submission queue.
@@ -44,9 +44,12 @@ impl Flags {
         assert_ne!(memory, libc::MAP_FAILED);
         // SAFETY: a page that is never unmapped, of words that the kernel accesses as atomics.
         let words: &'static [AtomicU32; 1024] = unsafe { &*memory.cast() };
-        let found = MASKS.map(|at| words[at].load(Ordering::Relaxed));
-        assert_eq!(found, masks, "the kernel arranges its queues otherwise");
-        Self(&words[FLAGS])
+        let word = |at: usize| words[at].load(Ordering::Relaxed);
+        let layout = LAYOUTS
+            .iter()
+            .find(|(at, _)| [word(*at), word(at + 1)] == masks);
+        let (_, flags) = layout.expect("the kernel arranges its queues in a way that is known");
+        Self(&words[*flags])
     }
 
     fn set_stale(&self) {
