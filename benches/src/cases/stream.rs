@@ -25,8 +25,7 @@ pub(crate) fn run(options: &Options, cores: &Cores) -> Outcome {
     };
     let executor = executor_on(&pair)?;
     let parking = parking_on(&pair)?;
-    let kicks = [Cell::new(0), Cell::new(0)];
-    let unobserved = Cell::new(0);
+    let kicks = [const { Cell::new(0) }; 3];
     let contenders = vec![
         Contender::new("floor: std's sync_channel", || threads(pair)),
         Contender::new("corelane, one by one", || {
@@ -36,7 +35,7 @@ pub(crate) fn run(options: &Options, cores: &Cores) -> Outcome {
             workers(&executor, &kicks[1], |inbox| Box::pin(by_batches(inbox)))
         }),
         Contender::new("corelane, parking at once", || {
-            workers(&parking, &unobserved, |inbox| Box::pin(one_by_one(inbox)))
+            workers(&parking, &kicks[2], |inbox| Box::pin(one_by_one(inbox)))
         }),
     ];
     let rounds = options.rounds;
@@ -44,9 +43,10 @@ pub(crate) fn run(options: &Options, cores: &Cores) -> Outcome {
     interleave(options, title, "message", rounds, contenders, &[])?;
     let messages = (u64::from(rounds) + 1) * MESSAGES;
     let per_thousand = kicks.map(|kicks| kicks.get() * 1_000 / messages);
+    let [one_by_one, by_batches, parking] = per_thousand;
     println!(
-        "  kicks of a parked worker per 1,000 messages: {} one by one, {} by batches",
-        per_thousand[0], per_thousand[1]
+        "  kicks of a parked worker per 1,000 messages: {one_by_one} one by one, {by_batches} by batches, \
+         {parking} parking at once"
     );
     Ok(())
 }

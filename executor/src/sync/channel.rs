@@ -3,7 +3,7 @@
 //! A sender holds the lock for one push. The receiver takes all that is there under one lock, and gives
 //! the values out one by one without it; it is not woken while it has something to do. So a busy channel
 //! costs neither a wake nor a lock per value on the receiving side. The places of values that the
-//! receiver has given out are free at once ([`Returns`]).
+//! receiver has given out are free at once.
 
 use std::collections::VecDeque;
 use std::sync::Arc;

@@ -124,6 +124,15 @@ impl<T> Queue<T> {
         std::mem::swap(&mut self.items, empty);
     }
 
+    /// Says, of a queue without items, whether one may still come.
+    fn why_empty(&self) -> TryRecvError {
+        if self.is_finished() {
+            TryRecvError::Closed
+        } else {
+            TryRecvError::Empty
+        }
+    }
+
     /// No item will ever come again.
     fn is_finished(&self) -> bool {
         self.items.is_empty() && (self.closed || self.sender_count == 0)
@@ -156,8 +165,7 @@ pub(super) fn try_send<T>(lock: &impl Lock<Queue<T>>, item: T) -> Result<(), Try
 pub(super) fn try_recv<T>(lock: &impl Lock<Queue<T>>) -> Result<T, TryRecvError> {
     let (item, owes_places) = lock.with(|queue| match queue.pop() {
         Some(item) => Ok((item, queue.owes_places())),
-        None if queue.is_finished() => Err(TryRecvError::Closed),
-        None => Err(TryRecvError::Empty),
+        None => Err(queue.why_empty()),
     })?;
     if owes_places {
         wake_granted(lock);
@@ -172,10 +180,7 @@ pub(super) fn try_take_ahead<T>(
 ) -> Result<(), TryRecvError> {
     lock.with(|queue| {
         if queue.items.is_empty() {
-            return Err(match queue.is_finished() {
-                true => TryRecvError::Closed,
-                false => TryRecvError::Empty,
-            });
+            return Err(queue.why_empty());
         }
         queue.take_ahead(empty);
         Ok(())

@@ -1,10 +1,10 @@
 //! Looking for work for a while before a park.
 //!
 //! To put a thread to sleep and to wake it from another core takes some ten microseconds, and more in a
-//! virtual machine. A worker that is woken sooner than that looks for work instead, for no longer than
-//! the sleep would have cost, so that it never spends more than twice of what the better choice would
-//! (Karlin, Manasse, McGeoch and Owicki, "Competitive Randomized Algorithms for Non-Uniform Problems",
-//! 1990). What it waits for must come from another thread: completions of its own ring are no reason.
+//! virtual machine. A worker that is woken about as soon looks for work instead, for no longer than that
+//! takes, so that a wrong guess costs about what the sleep would have (Karlin, Manasse, McGeoch and Owicki,
+//! "Competitive Randomized Algorithms for Non-Uniform Problems", 1990), and wrong guesses become rare.
+//! What it waits for must come from another thread: completions of its own ring are no reason.
 
 use std::cell::Cell;
 use std::time::{Duration, Instant};
