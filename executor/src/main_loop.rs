@@ -148,10 +148,11 @@ impl Worker {
         self.core.park(until);
     }
 
-    /// Returns when the next timer is due; a lower bound for timers that are far away.
+    /// Returns when the next timer is due, or a bit of work of the worker's own; a lower bound for timers
+    /// that are far away.
     #[must_use]
     pub fn next_deadline(&self) -> Option<Instant> {
-        self.core.timers.borrow().next_deadline()
+        self.core.next_deadline()
     }
 
     /// Returns a descriptor that is readable when a turn has something to do, to be added to an

@@ -128,7 +128,7 @@ async fn a_client_that_sends_no_header_is_timed_out_by_the_workers_timer() {
             .header_read_timeout(Duration::from_millis(50))
             .serve_connection(
                 HyperIo::new(server),
-                service_fn(async |_: Request<Incoming>| {
+                service_fn(|_: Request<Incoming>| async {
                     Ok::<_, Infallible>(Response::new(Full::new(Bytes::new())))
                 }),
             )

@@ -151,7 +151,7 @@ async fn answer(stream: TcpStream) -> Outcome {
 }
 
 async fn answer_by_hyper(stream: TcpStream) -> Outcome {
-    let service = service_fn(async |_request| {
+    let service = service_fn(|_request| async {
         let body = Full::new(Bytes::from_static(BODY.as_bytes()));
         Ok::<_, Infallible>(Response::new(body))
     });

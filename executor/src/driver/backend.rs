@@ -133,7 +133,7 @@ impl Backend {
         each!(self, backend => backend.push(key, request))
     }
 
-    /// Asks to stop an operation; completes as `CANCEL`. `false` when the queue is full.
+    /// Asks to stop an operation; completes as the key's `cancel_data`. `false` when the queue is full.
     pub(super) fn cancel(&mut self, key: OpKey) -> bool {
         each!(self, backend => backend.cancel(key))
     }

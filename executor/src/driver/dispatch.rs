@@ -8,14 +8,9 @@ use crate::config::REAP_BATCH;
 use crate::guard::guarded_each;
 use crate::op::Outcome;
 use crate::op::lifecycle::Action;
-use crate::op::slab::{OpKey, Removed, Results};
+use crate::op::slab::{KICK, OpKey, Removed, Results};
 use crate::ring::Cqe;
 use crate::task;
-
-/// User data of the kick's completions.
-pub(super) const KICK: u64 = crate::op::slab::CONTROL | 1;
-/// User data of the completions of cancel requests.
-pub(super) const CANCEL: u64 = crate::op::slab::CONTROL | 2;
 
 /// What a dispatch leaves to be done outside of the driver's borrow.
 #[derive(Debug, Default)]
@@ -108,10 +103,17 @@ impl Driver {
     }
 
     fn complete_control(&mut self, cqe: Cqe) {
-        match cqe.user_data {
-            KICK => self.kick_armed = cqe.more(),
-            CANCEL => self.cancels_out -= 1,
-            other => unreachable!("the driver pushed no control operation {other:#x}"),
+        if cqe.user_data == KICK {
+            self.kick_armed = cqe.more();
+            return;
+        }
+        self.cancels.ended();
+        if matches!(-cqe.result, libc::ENOENT | libc::EALREADY)
+            && let Some(key) = OpKey::from_cancel_data(cqe.user_data)
+            && let Some(slot) = self.slab.get_mut(key)
+            && slot.lifecycle.is_in_flight()
+        {
+            self.cancels.missed(key, &mut slot.missed);
         }
     }
 }

@@ -23,6 +23,7 @@ use crate::op::slab::{OpKey, OpSlab, Removed, Results, Slot};
 use crate::ring::{Cqe, Pending, Wait};
 
 mod backend;
+mod cancels;
 mod dispatch;
 mod lane;
 mod multishot;
@@ -37,6 +38,7 @@ mod uring;
 use lane::Lane;
 
 pub(crate) use backend::Backend;
+use cancels::Cancels;
 pub(crate) use dispatch::Delivery;
 pub(crate) use multishot::Multishot;
 pub(crate) use op::Op;
@@ -70,11 +72,7 @@ pub(crate) struct Driver {
     backend: Option<Backend>,
     slab: OpSlab,
     lanes: [Lane; 2],
-    /// Operations to cancel, not pushed yet.
-    cancels: VecDeque<OpKey>,
-    /// Cancel requests whose completion is due.
-    cancels_out: u32,
-    cancels_max: u32,
+    cancels: Cancels,
     /// Bytes of reads pushed since the last enter.
     inline_bytes: u64,
     inline_bytes_max: u64,
@@ -110,9 +108,7 @@ impl Driver {
             backend: Some(backend),
             slab: OpSlab::default(),
             lanes: [Lane::new(credits_max), Lane::new(config.peer_ops_max)],
-            cancels: VecDeque::new(),
-            cancels_out: 0,
-            cancels_max,
+            cancels: Cancels::new(cancels_max),
             inline_bytes: 0,
             inline_bytes_max: config.submit_bytes_max as u64,
             kick_fd,
@@ -158,7 +154,7 @@ impl Driver {
         };
         !self.kick_armed
             || self.lanes.iter().any(|lane| lane.waiting() > 0)
-            || !self.cancels.is_empty()
+            || self.cancels.any_waits()
             || backend.queued() > 0
             || backend.wants_look()
     }
@@ -170,8 +166,18 @@ impl Driver {
             return false;
         };
         let waiting = |lane: &Lane| lane.waiting() > 0 && lane.has_credit();
-        let cancels = !self.cancels.is_empty() && self.cancels_out < self.cancels_max;
-        cancels || self.lanes.iter().any(waiting) || backend.queued() > 0
+        self.cancels.can_push() || self.lanes.iter().any(waiting) || backend.queued() > 0
+    }
+
+    /// Returns when operations are to be asked once more to stop.
+    #[inline]
+    pub(crate) fn next_deadline(&self) -> Option<Instant> {
+        self.cancels.next_deadline()
+    }
+
+    /// Asks those operations once more to stop whose time has come.
+    pub(crate) fn expire(&mut self, now: Instant) {
+        self.cancels.ask_again(now);
     }
 
     /// Looks for completions without a system call.
@@ -210,7 +216,7 @@ impl Driver {
     /// no fewer than [`DEFERRED_RUN_MIN`] of them.
     pub(crate) fn has_fetched_all(&self, enters: usize) -> bool {
         // The kick is a submission as well.
-        let submissions = self.in_flight() + self.cancels_out as usize + 1;
+        let submissions = self.in_flight() + self.cancels.out() + 1;
         self.wait_fetches_deferred() && enters > submissions.div_ceil(DEFERRED_RUN_MIN)
     }
 
@@ -344,7 +350,7 @@ impl Driver {
             return waker;
         }
         if self.backend.is_some() {
-            self.cancels.push_back(key);
+            self.cancels.ask(key);
         }
         None
     }
@@ -361,8 +367,7 @@ impl Driver {
             if progress == 0 {
                 // Again, too, when a step has brought nothing: a cancel that found its operation
                 // at work has no effect (`EALREADY`), and the operation may wait again since.
-                self.cancels.clear();
-                self.cancels.extend(self.slab.in_flight());
+                self.cancels.ask_all(self.slab.in_flight());
             }
             let now = clock::now();
             let wait = deadline.saturating_duration_since(now).min(STEP);

@@ -139,21 +139,15 @@ impl Driver {
     }
 
     fn pump_cancels(&mut self) {
-        while self.cancels_out < self.cancels_max {
-            let Some(&key) = self.cancels.front() else {
-                return;
-            };
+        while let Some(key) = self.cancels.next() {
             let wanted = self
                 .slab
                 .get_mut(key)
                 .is_some_and(|slot| slot.lifecycle.is_in_flight());
-            if wanted {
-                if !self.push_control(|backend| backend.cancel(key)) {
-                    return;
-                }
-                self.cancels_out += 1;
+            if wanted && !self.push_control(|backend| backend.cancel(key)) {
+                return;
             }
-            self.cancels.pop_front();
+            self.cancels.pop(wanted);
         }
     }
 

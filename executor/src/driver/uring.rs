@@ -4,9 +4,8 @@ use std::io;
 use std::os::fd::RawFd;
 
 use super::backend::next_identity;
-use super::dispatch::{CANCEL, KICK};
 use super::submit::push;
-use crate::op::slab::OpKey;
+use crate::op::slab::{KICK, OpKey};
 use crate::op::{ReadMode, Request};
 use crate::ring::{Cqe, Pending, Ring, Sqe, Wait, sqe};
 
@@ -51,7 +50,7 @@ impl Uring {
     pub(super) fn cancel(&mut self, key: OpKey) -> bool {
         push(
             &mut self.ring,
-            &sqe::cancel(key.user_data()).user_data(CANCEL),
+            &sqe::cancel(key.user_data()).user_data(key.cancel_data()),
         )
     }
 

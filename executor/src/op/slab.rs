@@ -14,11 +14,14 @@ use super::{Dispose, Outcome};
 use crate::buf::{Erased, Loose};
 
 /// Names an operation: slot in the low half, generation above it, the top bit clear.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct OpKey(u64);
 
-/// User data with this bit set belongs to the driver itself.
-pub(crate) const CONTROL: u64 = 1 << 63;
+/// User data with this bit set belongs to the driver itself: a request to cancel the operation that the
+/// rest names, or, where that is no slot, the kick.
+const CONTROL: u64 = 1 << 63;
+/// User data of the kick's completions.
+pub(crate) const KICK: u64 = CONTROL | NONE as u64;
 
 impl OpKey {
     #[inline]
@@ -35,6 +38,17 @@ impl OpKey {
     #[inline]
     pub(crate) fn user_data(self) -> u64 {
         self.0
+    }
+
+    /// The user data of requests to cancel the operation.
+    pub(crate) fn cancel_data(self) -> u64 {
+        self.0 | CONTROL
+    }
+
+    /// Reads a key from the user data of a request to cancel.
+    pub(crate) fn from_cancel_data(user_data: u64) -> Option<Self> {
+        let key = Self(user_data & !CONTROL);
+        (user_data & CONTROL != 0 && key.index() != NONE).then_some(key)
     }
 
     /// Returns how many operations were made after `first` and before this one, modulo 2^31.
@@ -119,6 +133,8 @@ pub(crate) struct Slot {
     pub(crate) lifecycle: Lifecycle,
     /// A multishot operation whose cancel has been sent because its ready queue is full.
     pub(crate) paused: bool,
+    /// How often a request to cancel it has missed.
+    pub(crate) missed: u8,
     /// The line that the operation waited in and is charged to.
     pub(crate) lane: LaneId,
     pub(crate) waker: Option<Waker>,
@@ -214,6 +230,7 @@ impl OpSlab {
         slot.generation = generation;
         slot.lifecycle = Lifecycle::Queued;
         slot.paused = false;
+        slot.missed = 0;
         slot.lane = lane;
         slot.dispose = new.dispose;
         // Nothing was left in a vacant slot that would have to be dropped.
@@ -235,6 +252,7 @@ impl OpSlab {
             next_vacant: NONE,
             lifecycle: Lifecycle::Completed,
             paused: false,
+            missed: 0,
             lane: LaneId::Prompt,
             waker: None,
             results: Results::One(None),

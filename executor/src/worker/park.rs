@@ -34,7 +34,7 @@ impl Core {
         }
         let wait_fetches = self.driver.borrow().wait_fetches_deferred();
         let work = !self.prepare_park() || interrupted() || self.left_to_do(wait_fetches);
-        let next_timer = self.timers.borrow().next_deadline();
+        let next_timer = self.next_deadline();
         let wait = if work {
             Wait::No
         } else {

@@ -135,11 +135,7 @@ impl Core {
                 return Found::Other;
             }
             let now = clock::now();
-            let timer_due = self
-                .timers
-                .borrow()
-                .next_deadline()
-                .is_some_and(|due| due <= now);
+            let timer_due = self.next_deadline().is_some_and(|due| due <= now);
             if timer_due || until.is_some_and(|until| until <= now) {
                 return Found::Other;
             }

@@ -41,7 +41,7 @@ pub struct TurnReport {
     pub polls: usize,
     /// Completions delivered.
     pub completions: usize,
-    /// When the next timer is due.
+    /// When the next timer is due; sometimes a bit of work of the worker's own.
     pub next_deadline: Option<Instant>,
     /// Whether the next turn has something to do now. Where it is false, waiting loses nothing:
     /// whatever happens makes the worker's descriptor readable and ends a park.
@@ -91,7 +91,7 @@ impl Core {
         stats::add(&self.meter.polls, polls);
         let left = self.left_to_do(reaped.fetched_all) || timers_left;
         let more_work = left || !self.prepare_park();
-        let next_deadline = self.timers.borrow().next_deadline();
+        let next_deadline = self.next_deadline();
         self.publish_stats();
         TurnReport {
             polls,
@@ -126,13 +126,21 @@ impl Core {
         pending.ready || pending.deferred && !is_seen_to || driver.can_progress()
     }
 
+    /// Returns when the next timer is due, or the driver has something to do that waits for a time.
+    pub(crate) fn next_deadline(&self) -> Option<Instant> {
+        let timers = self.timers.borrow().next_deadline();
+        let driver = self.driver.borrow().next_deadline();
+        timers.into_iter().chain(driver).min()
+    }
+
     /// Wakes the tasks whose timers are due, a batch and no more than a turn polls; true when some
     /// may be left. The clock is read only when a timer is set.
     pub(super) fn expire_timers(&self) -> bool {
-        if self.timers.borrow().next_deadline().is_none() {
+        if self.next_deadline().is_none() {
             return false;
         }
         let now = clock::now();
+        self.driver.borrow_mut().expire(now);
         let limit = self.config.poll_budget.min(EXPIRE_BATCH);
         let mut expired = self.expired.take();
         let fired = self.timers.borrow_mut().expire(now, limit, &mut expired);

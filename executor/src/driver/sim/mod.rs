@@ -21,7 +21,6 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use super::backend::next_identity;
-use super::dispatch::CANCEL;
 use super::threads::{Direct, Tried};
 use crate::clock;
 use crate::config::{Config, SimConfig};
@@ -30,6 +29,7 @@ use crate::op::slab::OpKey;
 use crate::ring::{Cqe, Pending, Wait};
 use crate::sim::{self, Event, Machine};
 
+mod cancel;
 mod kernel;
 mod rng;
 mod system;
@@ -44,15 +44,12 @@ const LATE: i32 = -libc::EALREADY;
 const CANCELLED: i32 = -libc::ECANCELED;
 /// How often operations are tried that wait for a peer of their own.
 const LOOK: Duration = Duration::from_millis(1);
-/// Of a hundred, how often: an operation touches its memory in a step, a cancel wins, a
-/// multishot operation ends by itself.
+/// Of a hundred, how often: an operation touches its memory in a step, a multishot operation ends by
+/// itself.
 const TOUCH_PERCENT: u8 = 40;
-const CANCEL_WINS_PERCENT: u8 = 70;
 const MULTISHOT_ENDS_PERCENT: u8 = 10;
 /// Longest time that one step takes on a simulated machine.
 const STEP_MAX_NS: u64 = 20_000;
-/// A queue that is shorter than this has no credit to spare for an operation that never ends.
-const HELD_CQ_MIN: usize = 8;
 
 /// A ring whose other side is simulated.
 #[derive(Debug)]
@@ -64,8 +61,8 @@ pub(crate) struct Sim {
     queued: VecDeque<Submission>,
     queued_max: usize,
     running: Vec<Running>,
-    /// Completions of cancel requests, and the step in which each is due.
-    cancelled: Vec<(u64, i32)>,
+    /// Completions of cancel requests: the step in which each is due, and whom it was to cancel.
+    cancelled: Vec<(u64, OpKey, i32)>,
     ready: VecDeque<Cqe>,
     ready_max: usize,
     /// Completions that did not fit.
@@ -109,6 +106,9 @@ struct Running {
     waits: bool,
     /// A cancel came before it was tried, and lost: it may not wait.
     doomed: bool,
+    /// A cancel came while it was on its way from one place where it waits to the next: that one had no
+    /// effect.
+    missed: bool,
 }
 
 impl Running {
@@ -186,7 +186,7 @@ impl Sim {
             .running
             .iter()
             .any(|op| op.due.is_some_and(|due| due <= next))
-            || self.cancelled.iter().any(|(due, _)| *due <= next);
+            || self.cancelled.iter().any(|(due, ..)| *due <= next);
         Pending {
             ready: !self.ready.is_empty(),
             deferred: due || self.overflowed(),
@@ -271,6 +271,7 @@ impl Sim {
                     real: self.config.system.then(|| system::begin(request)),
                     waits: false,
                     doomed: false,
+                    missed: false,
                 });
                 self.count(|counters| counters.submitted += 1);
                 let (key, kind) = (key.user_data(), kernel::name(&request));
@@ -284,7 +285,7 @@ impl Sim {
             Submission::Cancel(key) => {
                 let result = self.try_cancel(key);
                 let due = self.step + self.rng.below(4);
-                self.cancelled.push((due, result));
+                self.cancelled.push((due, key, result));
                 self.log(|ring| Event::CancelAsked {
                     ring,
                     key: key.user_data(),
@@ -307,47 +308,6 @@ impl Sim {
         }
     }
 
-    fn find(&mut self, key: OpKey) -> Option<&mut Running> {
-        self.running.iter_mut().find(|op| op.key == key)
-    }
-
-    /// Decides which of a cancel and its operation wins; the cancelled one completes when it
-    /// likes, and uses its memory until then.
-    fn try_cancel(&mut self, key: OpKey) -> i32 {
-        let (wins, lost) = (self.rng.percent(CANCEL_WINS_PERCENT), self.rng.percent(50));
-        let due = self.step + self.rng.below(3);
-        let may_hold = !self.holds && self.ready_max >= HELD_CQ_MIN;
-        let holds = may_hold && self.rng.percent(self.config.hold_percent);
-        let Some(op) = self.find(key) else {
-            return -libc::ENOENT;
-        };
-        if op.cancelled || op.held {
-            return -libc::EALREADY;
-        }
-        if holds && kernel::may_be_held(&op.request) {
-            op.held = true;
-            op.due = None;
-            self.holds = true;
-            self.count(|counters| counters.held += 1);
-            return -libc::EALREADY;
-        }
-        // Where peers are real, none is faster than a cancel of what waits for one.
-        if wins || op.waits {
-            op.cancelled = true;
-            op.due = Some(due);
-            return 0;
-        }
-        // The peer was faster, or is asked once more.
-        op.due.get_or_insert(due);
-        op.doomed = true;
-        // A multishot operation is found by every cancel, and must end by one.
-        if is_multishot(&op.request) {
-            op.cancelled = true;
-            return -libc::EALREADY;
-        }
-        if lost { -libc::ENOENT } else { -libc::EALREADY }
-    }
-
     /// Lets one step pass.
     fn pass(&mut self) {
         self.step += 1;
@@ -361,11 +321,11 @@ impl Sim {
         }
         let step = self.step;
         let mut posted = Vec::new();
-        self.cancelled.retain(|&(due, result)| {
+        self.cancelled.retain(|&(due, key, result)| {
             let held = due > step;
             if !held {
                 posted.push(Cqe {
-                    user_data: CANCEL,
+                    user_data: key.cancel_data(),
                     result,
                     flags: 0,
                 });

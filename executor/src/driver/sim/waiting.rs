@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::{LOOK, MORE, MULTISHOT_ENDS_PERCENT, Sim, kernel};
 use crate::clock;
-use crate::driver::dispatch::KICK;
+use crate::op::slab::KICK;
 use crate::ring::Cqe;
 use crate::sim::{Event, SimCounters};
 

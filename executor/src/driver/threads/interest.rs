@@ -28,6 +28,13 @@ impl Interest {
         }
     }
 
+    pub(super) fn without(self, other: Self) -> Self {
+        Self {
+            read: self.read && !other.read,
+            write: self.write && !other.write,
+        }
+    }
+
     pub(super) fn overlaps(self, other: Self) -> bool {
         (self.read && other.read) || (self.write && other.write)
     }

@@ -22,11 +22,10 @@ use std::time::{Duration, Instant};
 use polling::Poller;
 
 use super::backend::next_identity;
-use super::dispatch::{CANCEL, KICK};
 use crate::config::Config;
 use crate::error::{SetupError, ThreadsReason};
 use crate::op::Request;
-use crate::op::slab::OpKey;
+use crate::op::slab::{KICK, OpKey};
 use crate::ring::buf_ring::Consumer;
 use crate::ring::{Cqe, Pending, Wait};
 
@@ -246,13 +245,15 @@ impl Threads {
         if !self.readiness.cancel(key, &mut self.out)
             && let Some(job) = self.pool.cancel(key)
         {
+            self.readiness.unblock(&job.work);
             self.out.post(key.user_data(), job.work.cancelled(), 0);
         }
-        self.out.post(CANCEL, 0, 0);
+        self.out.post(key.cancel_data(), 0, 0);
     }
 
     fn block(&mut self, job: Job) {
         if let Err((mut job, error)) = self.pool.submit(job) {
+            self.readiness.unblock(&job.work);
             let result = match job.work.request {
                 // It cannot fail without being made: nobody would close the descriptor again.
                 Request::Close { .. } => job.work.block(),
@@ -274,6 +275,7 @@ impl Threads {
             let mut finished = std::mem::take(&mut self.finished);
             self.pool.collect(&mut finished);
             for Finished { mut job, result } in finished.drain(..) {
+                self.readiness.unblock(&job.work);
                 if job.work.becomes_stream(result) {
                     self.readiness.start(job.key, job.work, &mut self.out);
                 } else {

@@ -3,7 +3,8 @@
 //! Each operation is tried first; one that would block waits at its descriptor, which is in the
 //! poller as long as an operation waits there, edge-triggered: an edge makes all that wait there
 //! be tried again, in their order. Operations of one direction take turns, so that what was asked
-//! for first is served first.
+//! for first is served first; and no other is tried while a thread is at one of them, as both would find
+//! that there is something, and one of them would wait for more in a call that nobody can end.
 //!
 //! # Safety
 //!
@@ -62,6 +63,8 @@ pub(super) struct Readiness {
     events: Events,
     sources: HashMap<RawFd, Source>,
     waiting: HashMap<OpKey, RawFd>,
+    /// Where threads are at operations that were found ready, and in which direction.
+    blocking: HashMap<RawFd, Interest>,
     /// Descriptors at which operations are to be tried.
     hot: VecDeque<RawFd>,
     /// Descriptors at which they are to be tried when the alarm goes off.
@@ -110,6 +113,7 @@ impl Readiness {
             events: Events::with_capacity(events),
             sources: HashMap::new(),
             waiting: HashMap::new(),
+            blocking: HashMap::new(),
             hot: VecDeque::new(),
             paused: Vec::new(),
             alarm: None,
@@ -158,10 +162,11 @@ impl Readiness {
     pub(super) fn start(&mut self, key: OpKey, mut work: Work, out: &mut Outbox) {
         let fd = work.fd();
         let behind = work.takes_turns()
-            && self.sources.get(&fd).is_some_and(|source| {
-                let mut ops = source.ops.iter().map(|op| &op.work);
-                ops.any(|op| op.takes_turns() && op.interest().overlaps(work.interest()))
-            });
+            && (self.is_blocking(fd, work.interest())
+                || self.sources.get(&fd).is_some_and(|source| {
+                    let mut ops = source.ops.iter().map(|op| &op.work);
+                    ops.any(|op| op.takes_turns() && op.interest().overlaps(work.interest()))
+                }));
         // A poll is asked of the poller first: it knows what cannot be polled.
         let tried = if behind || !work.takes_turns() {
             Tried::Waits { paused: false }
@@ -170,9 +175,35 @@ impl Readiness {
         };
         match tried {
             Tried::Over => {}
-            Tried::Blocks => out.blocking.push(Job { key, work }),
+            Tried::Blocks => self.block(Job { key, work }, out),
             Tried::Waits { paused } => self.wait(key, work, paused, false, out),
             Tried::HasMore => self.wait(key, work, false, true, out),
+        }
+    }
+
+    /// Gives an operation that was found ready to a thread.
+    fn block(&mut self, job: Job, out: &mut Outbox) {
+        let blocking = self.blocking.entry(job.work.fd()).or_default();
+        *blocking = blocking.or(job.work.interest());
+        out.blocking.push(job);
+    }
+
+    fn is_blocking(&self, fd: RawFd, interest: Interest) -> bool {
+        let blocking = self.blocking.get(&fd);
+        blocking.is_some_and(|blocking| blocking.overlaps(interest))
+    }
+
+    /// No thread is at this work any more: others may be tried.
+    pub(super) fn unblock(&mut self, work: &Work) {
+        let fd = work.fd();
+        if work.is_stream()
+            && let Some(blocking) = self.blocking.get_mut(&fd)
+        {
+            *blocking = blocking.without(work.interest());
+            if *blocking == Interest::NONE {
+                self.blocking.remove(&fd);
+            }
+            self.heat(fd);
         }
     }
 
@@ -362,7 +393,7 @@ impl Readiness {
         };
         source.hot = false;
         let mut ops = std::mem::take(&mut source.ops);
-        let mut blocked = Interest::NONE;
+        let mut blocked = self.blocking.get(&fd).copied().unwrap_or_default();
         let mut has_more = false;
         for _ in 0..ops.len() {
             let Some(mut op) = ops.pop_front() else {
@@ -380,8 +411,9 @@ impl Readiness {
                 }
                 Tried::Blocks => {
                     self.waiting.remove(&op.key);
+                    blocked = blocked.or(interest);
                     let Waiting { key, work, .. } = op;
-                    out.blocking.push(Job { key, work });
+                    self.block(Job { key, work }, out);
                     continue;
                 }
                 Tried::Waits { paused } => op.paused = paused,
