@@ -28,6 +28,7 @@ use crate::worker::{Stats, context};
 /// assert_eq!(task.await.unwrap(), 4);
 /// # }
 /// ```
+#[inline(always)]
 #[track_caller]
 pub fn spawn_local<F>(future: F) -> JoinHandle<F::Output>
 where

@@ -51,7 +51,7 @@ impl<F: Future + 'static> TaskCell<F> {
     };
 
     /// Makes a scheduled task with two references: the registry's and the handle's.
-    #[inline]
+    #[inline(always)]
     pub(super) fn allocate(
         future: F,
         owner: &'static WakeBlock,

@@ -20,8 +20,12 @@ pub struct JoinError(Cause);
 enum Cause {
     Cancelled,
     WorkerGone,
-    Panic(Payload),
+    /// Boxed, so that the outcome of a task that returns a word is two: what is larger is moved in parts
+    /// that a processor cannot forward from one move to the next.
+    Panic(Box<Payload>),
 }
+
+const _: () = assert!(size_of::<Result<u64, JoinError>>() == 16, "two words");
 
 /// What a panic was called with.
 struct Payload(Box<dyn Any + Send>);
@@ -81,7 +85,7 @@ impl JoinError {
 
     #[cold]
     pub(crate) fn panic(payload: Box<dyn Any + Send>) -> Self {
-        Self(Cause::Panic(Payload(payload)))
+        Self(Cause::Panic(Box::new(Payload(payload))))
     }
 }
 

@@ -13,14 +13,14 @@ use std::fmt;
 use std::marker::PhantomData;
 use std::mem::MaybeUninit;
 use std::pin::Pin;
-use std::ptr;
-use std::task::{Context, Poll, RawWakerVTable, Waker};
+use std::ptr::NonNull;
+use std::task::{Context, Poll, Waker};
 
 use super::cell::Outcome;
 use super::error::JoinError;
 use super::header::{TaskPtr, drop_ref};
 use super::state::{Detach, Snapshot};
-use super::waker::enqueue;
+use super::waker::{enqueue, identity};
 
 /// Awaits the output of a task.
 ///
@@ -33,14 +33,14 @@ use super::waker::enqueue;
 pub struct JoinHandle<T> {
     /// `None` once the output was taken. The handle owns one reference.
     task: Option<TaskPtr>,
-    /// The identity of the waker that the task holds, while `JOIN_WAKER` is set.
-    registered: Option<WakerId>,
+    /// The identity of the waker that the task holds, while `JOIN_WAKER` is set: that of a clone that is
+    /// alive, so that no other waker can have the same. Only tasks' wakers have one: that of any waker
+    /// takes two words, and a handle of three is moved through memory.
+    registered: Option<NonNull<()>>,
     output: PhantomData<T>,
 }
 
-/// What `Waker::will_wake` compares. It is that of a clone that is alive, so no other waker can
-/// have the same.
-type WakerId = (*const (), &'static RawWakerVTable);
+const _: () = assert!(size_of::<JoinHandle<()>>() == 16, "two words");
 
 // SAFETY: the handle moves the output to its thread, so `T` is to be `Send`; everything else it
 // does to the task is by the state's protocol, for any thread.
@@ -74,7 +74,7 @@ impl<T> JoinHandle<T> {
     ///
     /// - The handle's reference to `task` is the caller's to give, and there is no other handle.
     /// - The output of its future is a `T`.
-    #[inline]
+    #[inline(always)]
     pub(super) unsafe fn new(task: TaskPtr) -> Self {
         Self {
             task: Some(task),
@@ -87,7 +87,7 @@ impl<T> JoinHandle<T> {
     fn register(&mut self, task: TaskPtr, seen: Snapshot, waker: &Waker) -> bool {
         let mut replaced = None;
         if seen.has_join_waker() {
-            if self.is_registered(waker) {
+            if self.registered.is_some() && self.registered == identity(waker) {
                 return true;
             }
             if !task.state.unset_join_waker() {
@@ -98,7 +98,7 @@ impl<T> JoinHandle<T> {
             replaced = unsafe { take_join_waker(task) };
         }
         let waker = waker.clone();
-        self.registered = Some((waker.data(), waker.vtable()));
+        self.registered = identity(&waker);
         // SAFETY: as above.
         task.join_waker
             .with_mut(|place| unsafe { *place = Some(waker) });
@@ -109,12 +109,6 @@ impl<T> JoinHandle<T> {
         }
         drop(replaced);
         pending
-    }
-
-    fn is_registered(&self, waker: &Waker) -> bool {
-        self.registered.is_some_and(|(data, vtable)| {
-            ptr::eq(data, waker.data()) && ptr::eq(vtable, waker.vtable())
-        })
     }
 }
 

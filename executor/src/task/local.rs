@@ -168,7 +168,7 @@ impl LocalInner {
     }
 
     /// As [`spawn`](Self::spawn), which is called elsewhere.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn spawn_at<F>(
         &self,
         spawned_at: &'static Location<'static>,
@@ -453,7 +453,7 @@ pub(crate) fn current_takes_tasks() -> bool {
 /// # Panics
 ///
 /// When [`current_takes_tasks`] says that there is none.
-#[inline]
+#[inline(always)]
 pub(crate) fn spawn_current<F>(
     spawned_at: &'static Location<'static>,
     future: F,

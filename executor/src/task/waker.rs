@@ -26,6 +26,13 @@ pub(super) fn with_borrowed_waker<R>(task: TaskPtr, access: impl FnOnce(&Waker) 
     access(&ManuallyDrop::new(waker))
 }
 
+/// Returns what tells a waker of this module from all others that are alive; `None` for other modules'.
+#[inline]
+pub(super) fn identity(waker: &Waker) -> Option<NonNull<()>> {
+    let own = ptr::eq(waker.vtable(), &raw const VTABLE);
+    NonNull::new(waker.data().cast_mut()).filter(|_| own)
+}
+
 /// Wakes a task of the worker that this thread is in, which runs no code of the user's; false,
 /// and nothing done, for any other waker.
 #[inline]
