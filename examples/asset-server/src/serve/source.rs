@@ -30,7 +30,7 @@ use super::blocks::{self, BlockStream};
 use super::catalogue::{Item, PackEntry, Zipped};
 use super::inflate::{self, InflateStream};
 use super::mounting::PackRoot;
-use super::wire::{PIECE_LEN, Wire};
+use super::wire::{FILE_PIECES_LEN, Wire};
 use super::worker::Worker;
 use crate::http::range::ByteRange;
 use crate::plan::{Body, Resource};
@@ -148,7 +148,7 @@ impl Content {
                 }
                 Ok(out)
             }
-            Self::File(file, start) if range.len() <= PIECE_LEN as u64 => {
+            Self::File(file, start) if range.len() <= FILE_PIECES_LEN as u64 => {
                 let out = wire.send_head(out).await?;
                 let (begin, end) = (*start + range.start, *start + range.end);
                 wire.send_file(file.file(), begin..end).await?;

@@ -20,6 +20,8 @@ use super::worker::Worker;
 /// nothing, small enough that a slow client gets by. One that takes nothing at all for that long
 /// is cut off by the kernel, see [`cut_off_who_takes_nothing`].
 pub(super) const PIECE_LEN: usize = 256 * 1024;
+/// The bytes of a file that are sent at a time, for as many pieces as they are.
+pub(super) const FILE_PIECES_LEN: usize = 4 * PIECE_LEN;
 
 /// How long and how much a client is listened to after the last answer.
 const LINGER_MAX: Duration = Duration::from_secs(1);
@@ -96,8 +98,8 @@ impl Wire {
     pub(super) async fn send_file(&mut self, file: &File, range: Range<u64>) -> io::Result<()> {
         let mut at = range.start;
         while at < range.end {
-            let end = range.end.min(at.saturating_add(PIECE_LEN as u64));
-            let idle = self.rearm();
+            let end = range.end.min(at.saturating_add(FILE_PIECES_LEN as u64));
+            let idle = self.rearm_for(end - at);
             let sending = self.stream.send_file(file, at..end);
             let sent = taken(&mut self.watchdog, &self.stream, idle, sending).await;
             let sent = sent??;
@@ -171,8 +173,15 @@ impl Wire {
 
     /// Arms the watchdog for the idle timeout, and returns that.
     fn rearm(&mut self) -> Duration {
+        self.rearm_for(PIECE_LEN as u64)
+    }
+
+    /// Arms the watchdog for the idle timeout of each piece of `len` bytes, and returns that of one.
+    fn rearm_for(&mut self, len: u64) -> Duration {
         let idle = self.worker.site.args.idle_timeout();
-        self.watchdog.set(Instant::now() + idle);
+        let pieces = u32::try_from(len.div_ceil(PIECE_LEN as u64)).unwrap_or(u32::MAX);
+        self.watchdog
+            .set(Instant::now() + idle.saturating_mul(pieces));
         idle
     }
 
