@@ -162,6 +162,7 @@ impl Work {
             } => (fd, self.segments(iovecs, count as usize), offset, true),
             _ => unreachable!("no transfer: {self:?}"),
         };
+        let iovecs = iovecs.cut(self.move_max);
         let (ptr, len) = iovecs.parts();
         let offset = match self.stage {
             Stage::Stream => -1,
@@ -184,7 +185,7 @@ impl Work {
     }
 
     /// Reads or writes a file without positions.
-    pub(super) fn stream_transfer(&self) -> Attempt {
+    pub(super) fn stream_transfer(&mut self) -> Attempt {
         let result = self.transfer(libc::RWF_NOWAIT);
         if would_block(result) {
             return Attempt::Wait;
@@ -192,8 +193,11 @@ impl Work {
         if result != -libc::EOPNOTSUPP {
             return Attempt::Done(result);
         }
-        // A terminal, for one, cannot be asked not to wait: once ready, it should not.
+        // A terminal, for one, cannot be asked not to wait, nor can a pipe before Linux 6.5: once
+        // ready, it should not. A pipe has room then for this much (poll(2), pipe(7)), and would
+        // wait for the rest, which the caller writes in its turn.
         let events = if self.interest().write {
+            self.move_max = libc::PIPE_BUF;
             libc::POLLOUT
         } else {
             libc::POLLIN
@@ -246,6 +250,27 @@ impl Segments {
         (ptr, i32::try_from(count).expect("at most SEGMENTS_MAX"))
     }
 
+    /// Leaves the first `max` bytes.
+    fn cut(self, max: usize) -> Self {
+        if max == usize::MAX || self.len() <= max {
+            return self;
+        }
+        let (ptr, count) = self.parts();
+        let mut left = max;
+        let mut first = Vec::new();
+        for at in 0..usize::try_from(count).unwrap_or(0) {
+            // SAFETY: the table of `count` segments is valid: a live vector's, or in flight.
+            let mut segment = unsafe { ptr.wrapping_add(at).read() };
+            segment.iov_len = segment.iov_len.min(left);
+            left -= segment.iov_len;
+            first.push(segment);
+            if left == 0 {
+                break;
+            }
+        }
+        Self::Rest(first)
+    }
+
     pub(super) fn len(&self) -> usize {
         let (ptr, count) = self.parts();
         (0..usize::try_from(count).unwrap_or(0))
@@ -291,4 +316,32 @@ fn open(dir: RawFd, path: *const libc::c_char, how: *const libc::open_how) -> i3
     let mode = libc::mode_t::try_from(how.mode).unwrap_or(0);
     // SAFETY: as above.
     status(unsafe { libc::openat(dir, path, flags, mode) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn lens(segments: &Segments) -> Vec<usize> {
+        let (ptr, count) = segments.parts();
+        let count = usize::try_from(count).unwrap();
+        // SAFETY: the table is a live vector's, or the caller's.
+        unsafe { std::slice::from_raw_parts(ptr, count) }
+            .iter()
+            .map(|segment| segment.iov_len)
+            .collect()
+    }
+
+    #[test]
+    fn segments_are_cut_to_what_there_is_room_for() {
+        let table = [3, 0, 5, 7].map(|len| one(std::ptr::null_mut(), len));
+        let cut = |max| lens(&Segments::Table(table.as_ptr(), table.len()).cut(max));
+        assert_eq!(cut(usize::MAX), [3, 0, 5, 7]);
+        assert_eq!(cut(15), [3, 0, 5, 7]);
+        assert_eq!(cut(14), [3, 0, 5, 6]);
+        assert_eq!(cut(8), [3, 0, 5]);
+        assert_eq!(cut(2), [2]);
+        let single = vec_of(one(std::ptr::null_mut(), 9), 0);
+        assert_eq!(lens(&single.cut(4)), [4]);
+    }
 }

@@ -25,6 +25,8 @@ pub(super) struct Work {
     pub(super) request: Request,
     /// Bytes moved so far, by an operation that goes on until all are.
     pub(super) moved: usize,
+    /// Bytes that one call is asked to move at most.
+    pub(super) move_max: usize,
     pub(super) stage: Stage,
 }
 
@@ -86,6 +88,7 @@ impl Work {
         Self {
             request,
             moved: 0,
+            move_max: usize::MAX,
             stage: Stage::Fresh,
         }
     }
