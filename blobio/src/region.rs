@@ -148,7 +148,8 @@ impl RegionSlice {
 
     /// Lends the memory for writing.
     ///
-    /// Write it in order and do not read it: it may be write-combined.
+    /// Write it in order and do not read it: it may be write-combined. What was lent so counts as
+    /// uninitialised, whatever it held before, until it is written again.
     pub fn as_uninit_mut(&mut self) -> &mut [MaybeUninit<u8>] {
         // SAFETY: `Region::new` vouches that the bytes may be written while the owner lives, which
         // this slice sees to, and that no other Rust reference reaches them; the borrow is
@@ -185,7 +186,8 @@ pub fn read_into_region<B: RandomReadBlob + ?Sized>(
 /// # Errors
 ///
 /// `UnexpectedEof`, naming position and length, when the blob ends before the slice is full;
-/// otherwise when reading fails.
+/// otherwise when reading fails. That a blob of somebody else's says that it has filled the slice is no
+/// proof that it has.
 pub fn read_exact_into_region<B: RandomReadBlob + ?Sized>(
     blob: &B,
     pos: u64,

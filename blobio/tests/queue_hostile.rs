@@ -42,6 +42,8 @@ enum Lie {
     Reserves,
     /// Gives back a vector of three bytes.
     GivesAnother,
+    /// Gives back a vector of its own with all that was asked for.
+    GivesItsOwn,
     /// Gives back what it was given for another read.
     Swaps,
     /// Never gives it back.
@@ -50,12 +52,13 @@ enum Lie {
     Fails,
 }
 
-const LIES: [Lie; 8] = [
+const LIES: [Lie; 9] = [
     Lie::WritesNothing,
     Lie::Boasts,
     Lie::Overruns,
     Lie::Reserves,
     Lie::GivesAnother,
+    Lie::GivesItsOwn,
     Lie::Swaps,
     Lie::Keeps,
     Lie::Fails,
@@ -65,6 +68,8 @@ const LIES: [Lie; 8] = [
 struct Liar {
     lie: Lie,
     hints: BlobHints,
+    /// Its reads are not ready at once.
+    waits: bool,
     kept: Rc<RefCell<Vec<Destination>>>,
 }
 
@@ -111,7 +116,9 @@ impl RandomReadBlobAsync for Liar {
     fn read_into_async(&self, _: u64, len: usize, dest: Destination, _: ReadHow) -> ReadInto {
         let blob = self.clone();
         Box::pin(async move {
-            corelane::yield_now().await;
+            if blob.waits {
+                corelane::yield_now().await;
+            }
             blob.lie(dest, len)
         })
     }
@@ -137,6 +144,7 @@ impl Liar {
                 dest.truncate(1);
             }
             Lie::GivesAnother => dest = Destination::Vec(vec![3; 3]),
+            Lie::GivesItsOwn => dest = Destination::Vec(vec![5; len]),
             Lie::Swaps => {
                 let before = self.kept.borrow_mut().pop();
                 self.kept.borrow_mut().push(dest);
@@ -215,6 +223,7 @@ fn try_lie(lie: Lie, merge_pays: bool) {
         let liar = queue.register(Liar {
             lie,
             hints: hints(merge_pays, 1, u32::try_from(PIECE_LEN).unwrap()),
+            waits: true,
             kept: Rc::clone(&kept),
         });
         let mut requests: Vec<_> = destinations(region)
@@ -274,6 +283,39 @@ fn whatever_a_blob_says_of_its_reads_nothing_outside_of_a_destination_is_written
     }
 }
 
+/// Each piece of a long request goes behind what the pieces before it were said to have brought.
+#[test]
+fn a_long_read_of_a_blob_that_lies_about_its_pieces_ends() {
+    for lie in LIES {
+        for (waits, merge_pays) in [(false, false), (true, false), (false, true), (true, true)] {
+            let worker = Worker::new(Config::default()).unwrap();
+            let content = content(10_000);
+            worker.block_on(async {
+                let queue = BlobQueue::new(QueueConfig::default()).unwrap();
+                let honest = queue.register(Scripted::new(content.clone()));
+                let liar = queue.register(Liar {
+                    lie,
+                    hints: hints(merge_pays, 1, u32::try_from(PIECE_LEN).unwrap()),
+                    waits,
+                    kept: Rc::default(),
+                });
+                let own = queue.read(Request::vec(&liar, 0, LEN));
+                let aligned = queue.read(Request::new(&liar, 7, LEN, AlignedBuf::new(LEN, 4096)));
+                let both = async { [own.await, aligned.await] };
+                let done = corelane::time::timeout(Duration::from_secs(30), both).await;
+                let done = done.unwrap_or_else(|_| panic!("{lie:?}, {waits}: the queue hangs"));
+                for done in done {
+                    if let Ok(got) = done.result {
+                        assert!(got <= done.bytes().len(), "{lie:?}, {waits}: {got}");
+                    }
+                }
+                let truth = queue.read(Request::vec(&honest, 77, 10)).await;
+                assert_eq!(truth.bytes(), &content[77..87], "{lie:?}, {waits}");
+            });
+        }
+    }
+}
+
 #[test]
 fn senseless_hints_are_made_sense_of() {
     for (align, read_max) in [(0, 0), (3, 1), (u32::MAX, u32::MAX), (1 << 31, 7)] {
@@ -283,6 +325,7 @@ fn senseless_hints_are_made_sense_of() {
             let liar = Liar {
                 lie: Lie::Fails,
                 hints: hints(true, align, read_max),
+                waits: true,
                 kept: Rc::default(),
             };
             let blob = queue.register(liar);

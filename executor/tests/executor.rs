@@ -318,6 +318,22 @@ fn spawns_in_the_mailbox_at_the_end_resolve() {
     });
 }
 
+/// Nothing is known then of what the kernel may still touch.
+#[test]
+fn an_executor_that_its_own_task_ends_says_that_it_has_not_waited() {
+    let executor = unpinned(2);
+    let spawner = executor.spawner(1);
+    let (tell, told) = std::sync::mpsc::channel();
+    let ended = spawner.spawn(move || async move {
+        tell.send(executor.shutdown(Instant::now())).unwrap();
+    });
+    let report = told.recv_timeout(HUNG).unwrap();
+    assert_eq!((report.workers_running, report.ops_leaked), (2, 0));
+    assert!(!report.is_drained());
+    drop(ended);
+    assert!(unpinned(1).shutdown(Instant::now()).is_drained());
+}
+
 #[test]
 fn kicks_are_counted_where_they_are_sent_and_where_they_arrive() {
     let executor = unpinned(2);

@@ -46,6 +46,42 @@ fn turn_until(worker: &Worker, mut is: impl FnMut() -> bool) -> bool {
     false
 }
 
+/// A thread finds that a pipe is to be waited for, after the write that it was at was dropped.
+#[test]
+fn a_write_that_was_dropped_before_it_began_to_wait_comes_home() {
+    for backend in [BackendChoice::Uring, BackendChoice::Threads] {
+        let Ok(worker) = Worker::new(Config::new().backend(backend)) else {
+            println!("SKIP: {backend:?}");
+            continue;
+        };
+        let (reader, writer) = std::io::pipe().unwrap();
+        let entered = worker.enter();
+        let pipe = File::from_std(std::fs::File::from(OwnedFd::from(writer)));
+        let mut cx = Context::from_waker(Waker::noop());
+        // More than it holds.
+        let mut filling = Box::pin(pipe.write_at(vec![1; 1 << 20], 0));
+        assert!(filling.as_mut().poll(&mut cx).is_pending());
+        drop(entered);
+        for _ in 0..20 {
+            worker.turn(TurnBudget::default());
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        let mut write = Box::pin(pipe.write_at(vec![2; 100], 0));
+        let polled = write.as_mut().poll(&mut cx);
+        assert!(polled.is_pending());
+        worker.turn(TurnBudget::default());
+        std::thread::sleep(Duration::from_millis(5));
+        drop(write);
+        drop(filling);
+        let home = turn_until(&worker, || {
+            let _entered = worker.enter();
+            corelane::stats().in_flight == 0
+        });
+        assert!(home, "{backend:?}: a dropped write waits for ever");
+        drop(reader);
+    }
+}
+
 #[test]
 fn a_read_that_was_dropped_while_it_was_handed_on_comes_home() {
     for backend in [BackendChoice::Uring, BackendChoice::Threads] {

@@ -85,6 +85,17 @@ impl Destination {
         IoBufMut::capacity(self)
     }
 
+    /// Gives how many bytes have been read into it; none of a region, which does not count them.
+    pub(crate) fn filled_len(&self) -> usize {
+        self.init_len()
+    }
+
+    /// Says whether `len` bytes have been read into it, as far as they are counted, and `room` fit.
+    #[inline]
+    pub(crate) fn holds(&self, len: usize, room: usize) -> bool {
+        (self.init_len() >= len || matches!(self, Self::Region(_))) && self.capacity() >= room
+    }
+
     /// Empties the destination and sees to it that `len` bytes fit.
     ///
     /// # Errors

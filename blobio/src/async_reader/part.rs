@@ -327,8 +327,9 @@ impl NativeFileAsyncBlobRandomReader {
     ///
     /// # Safety
     ///
-    /// Until the future has given its result, or the worker has shut down with `ops_leaked == 0`
-    /// in its [`ShutdownReport`](corelane::ShutdownReport); otherwise for ever:
+    /// Until the future has given its result, or the worker has shut down and its report says that the
+    /// kernel has let go of all ([`ShutdownReport::is_drained`](corelane::ShutdownReport::is_drained));
+    /// otherwise for ever:
     ///
     /// 1. `start` is valid for writes of `len` bytes, also by the kernel;
     /// 2. nothing else reads or writes these bytes.

@@ -1,5 +1,6 @@
 //! The requests that a queue holds: one slab, keys that go stale.
 
+use std::io;
 use std::rc::Rc;
 use std::task::Waker;
 
@@ -193,6 +194,23 @@ impl Record {
     /// Notes how it ends, unless that is known already.
     pub(super) fn fail(&mut self, error: ReadError) {
         self.error.get_or_insert_with(|| Box::new(error));
+    }
+
+    /// Fails where a blob gave back another destination than it was given, or has filled less of it than
+    /// the `got` bytes of the piece that it claims: the pieces that follow would find no room, or a gap.
+    pub(super) fn measure(&mut self, to: &Destination, got: usize) {
+        let (want, filled) = (self.done.saturating_add(got), to.filled_len());
+        if !to.holds(want, self.len) {
+            let room = to.capacity();
+            self.fail(ReadError::io(io::Error::new(
+                io::ErrorKind::InvalidData,
+                format!(
+                    "a blob claims {want} bytes of a read of {}, and gave back a destination with {filled} \
+                     bytes and room for {room}",
+                    self.len
+                ),
+            )));
+        }
     }
 
     /// Says whether it may share a read with its neighbours.

@@ -114,9 +114,12 @@ mod tests {
 
     #[test]
     fn a_late_write_is_found() {
-        let mut bytes = vec![0u8; 100];
-        let ptr = bytes.as_mut_ptr();
-        drop(bytes);
+        let layout = Layout::new::<[u8; 100]>();
+        // Not by way of the language's own allocation, whose pointers end with it.
+        // SAFETY: the layout is not empty.
+        let ptr = unsafe { QUARANTINE.alloc(layout) };
+        // SAFETY: it was allocated above, of this layout.
+        unsafe { QUARANTINE.dealloc(ptr, layout) };
         assert_eq!(find_late_write(), None);
         // SAFETY: within the block, which the quarantine keeps.
         let middle = unsafe { ptr.add(50) };

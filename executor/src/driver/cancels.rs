@@ -13,9 +13,11 @@ use std::time::{Duration, Instant};
 use crate::clock;
 use crate::op::slab::OpKey;
 
-/// How often an operation is asked again, and after what time first; it doubles each time.
-const AGAIN_MAX: u8 = 8;
+/// How often an operation is asked again, and after what time first; it doubles each time, ten times at
+/// most. Seven seconds in all: a helper thread of the kernel may have to wait for its core.
+const AGAIN_MAX: u8 = 16;
 const AGAIN_AFTER: Duration = Duration::from_millis(1);
+const DOUBLED_MAX: u8 = 10;
 
 #[derive(Debug)]
 pub(super) struct Cancels {
@@ -85,7 +87,7 @@ impl Cancels {
     #[cold]
     pub(super) fn missed(&mut self, key: OpKey, missed: &mut u8) {
         if *missed < AGAIN_MAX {
-            let after = AGAIN_AFTER * (1 << *missed);
+            let after = AGAIN_AFTER * (1 << (*missed).min(DOUBLED_MAX));
             *missed += 1;
             self.again.push(Reverse((clock::now() + after, key)));
         }
@@ -122,7 +124,8 @@ mod tests {
             cancels.missed(one, &mut missed);
             let due = cancels.next_deadline().unwrap();
             let after = due.saturating_duration_since(start);
-            assert!(after >= AGAIN_AFTER * 2_u32.pow(round), "{after:?}");
+            let doubled = round.min(DOUBLED_MAX.into());
+            assert!(after >= AGAIN_AFTER * 2_u32.pow(doubled), "{after:?}");
             cancels.ask_again(due - Duration::from_nanos(1));
             assert!(!cancels.any_waits());
             cancels.ask_again(due);

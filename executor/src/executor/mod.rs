@@ -401,7 +401,8 @@ impl Executor {
     /// abort the rest, cancel all operations and wait for the kernel to let go of their memory
     /// (at least two seconds). Returns when all threads have ended, but for those in whose calls
     /// the kernel still is, or may be because they panicked: a thread ends no sooner than its last
-    /// call, which a file system may never answer.
+    /// call, which a file system may never answer. Called by a task of one of them, it waits for
+    /// none ([`ShutdownReport::workers_running`]).
     #[expect(
         clippy::must_use_candidate,
         reason = "the report is for those who care"
@@ -448,6 +449,7 @@ impl Executor {
             .filter_map(|worker| worker.thread.as_ref());
         if threads.any(WorkerEnd::is_current) {
             // One of its own tasks ends the executor: its thread cannot wait for itself.
+            report.workers_running = self.workers.len();
             return report;
         }
         for worker in &mut self.workers {

@@ -92,8 +92,10 @@ impl Simulation {
             rings: Cell::default(),
             late: RefCell::default(),
         });
-        let before = CURRENT.replace(Some(Rc::clone(&machine)));
-        assert!(before.is_none(), "a thread is one simulated machine");
+        CURRENT.with_borrow_mut(|current| {
+            assert!(current.is_none(), "a thread is one simulated machine");
+            *current = Some(Rc::clone(&machine));
+        });
         Self { machine }
     }
 
@@ -270,6 +272,15 @@ mod tests {
         drop(simulation);
         assert_eq!(now(), None);
         assert!(!advance(Duration::from_secs(1)));
+    }
+
+    #[test]
+    fn a_second_machine_is_refused_and_the_first_goes_on() {
+        let simulation = Simulation::new(false);
+        let refused = std::panic::catch_unwind(|| Simulation::new(false));
+        assert!(refused.is_err());
+        simulation.advance(Duration::from_secs(7));
+        assert_eq!(now(), Some(simulation.now()));
     }
 
     #[test]

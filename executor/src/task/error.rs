@@ -25,6 +25,7 @@ enum Cause {
     Panic(Box<Payload>),
 }
 
+#[cfg(target_pointer_width = "64")]
 const _: () = assert!(size_of::<Result<u64, JoinError>>() == 16, "two words");
 
 /// What a panic was called with.

@@ -40,6 +40,7 @@ pub struct JoinHandle<T> {
     output: PhantomData<T>,
 }
 
+#[cfg(target_pointer_width = "64")]
 const _: () = assert!(size_of::<JoinHandle<()>>() == 16, "two words");
 
 // SAFETY: the handle moves the output to its thread, so `T` is to be `Send`; everything else it

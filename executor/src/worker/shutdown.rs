@@ -17,17 +17,28 @@ pub struct ShutdownReport {
     /// Tasks that had not finished by the deadline and were aborted.
     pub tasks_aborted: usize,
     /// Operations that the kernel had not let go of by the deadline. Their memory is leaked,
-    /// because the kernel may still write to it.
+    /// because the kernel may still write to it. Only of workers that have reported: see
+    /// [`is_drained`](Self::is_drained).
     pub ops_leaked: usize,
-    /// Workers that ended by a panic.
+    /// Workers that ended by a panic, and told nothing of their operations.
     pub workers_panicked: usize,
+    /// Workers that were not waited for, because a task of one of them ended the executor.
+    pub workers_running: usize,
 }
 
 impl ShutdownReport {
+    /// Says whether it is known that the kernel has let go of all memory: every worker has reported,
+    /// and leaked nothing.
+    #[must_use]
+    pub fn is_drained(&self) -> bool {
+        self.ops_leaked == 0 && self.workers_panicked == 0 && self.workers_running == 0
+    }
+
     pub(crate) fn add(&mut self, other: Self) {
         self.tasks_aborted += other.tasks_aborted;
         self.ops_leaked += other.ops_leaked;
         self.workers_panicked += other.workers_panicked;
+        self.workers_running += other.workers_running;
     }
 }
 
@@ -55,7 +66,7 @@ impl Core {
         ShutdownReport {
             tasks_aborted,
             ops_leaked,
-            workers_panicked: 0,
+            ..ShutdownReport::default()
         }
     }
 

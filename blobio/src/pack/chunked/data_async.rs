@@ -235,7 +235,9 @@ impl<B: RandomReadBlobAsync, D: EntrySink> EntryRead<B, D> {
                 done,
                 want,
             } => {
-                let bytes = bytes?;
+                let mut bytes = bytes?;
+                // A foreign blob may give more than was asked.
+                bytes.truncate(*want);
                 let sink = this.sink.as_mut().expect("not done");
                 sink.put(*done, &bytes);
                 count(&shared.counters.straight_len, bytes.len());

@@ -84,6 +84,7 @@ impl State {
             if let Ok(got) = result
                 && whole
                 && got == record.len
+                && to.holds(got, got)
             {
                 to.truncate(got);
                 let finished = Finished {
@@ -91,6 +92,9 @@ impl State {
                     destination: Some(to),
                 };
                 return self.finish_as(key, finished, out);
+            }
+            if let Ok(got) = result {
+                record.measure(&to, got);
             }
             record.to = Place::Here(to);
         }
@@ -143,9 +147,15 @@ impl State {
                 Err(_) => record.again = true,
             }
         }
+        let filled = bytes.len();
         let to = to.map(Destination::into_whole);
         match host.and_then(|key| self.records.get_mut(key)) {
-            Some(record) => record.to = to.map_or(Place::Away, Place::Here),
+            Some(record) => {
+                if let (Ok(got), Some(to)) = (&result, &to) {
+                    record.measure(to, (*got).min(filled));
+                }
+                record.to = to.map_or(Place::Away, Place::Here);
+            }
             None if shared > 0 => self.end_shared(shared, to, out),
             None => out.drop_destination(to),
         }

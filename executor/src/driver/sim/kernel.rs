@@ -15,7 +15,7 @@
 
 use std::fs::File;
 use std::io::Read;
-use std::mem::ManuallyDrop;
+use std::mem::{ManuallyDrop, offset_of};
 use std::os::fd::{FromRawFd, IntoRawFd, RawFd};
 use std::time::Duration;
 
@@ -381,7 +381,17 @@ fn ranges(request: &Request) -> (Vec<Range>, Vec<Range>, u64) {
             let header = unsafe { msg.read() };
             assert_count(header.msg_iovlen);
             let table = Range::new(header.msg_iov, header.msg_iovlen * size_of::<libc::iovec>());
-            let mut inputs = vec![Range::one(msg), table];
+            // Field by field: what lies between them is not initialised.
+            let pointers = [
+                offset_of!(libc::msghdr, msg_name),
+                offset_of!(libc::msghdr, msg_iov),
+                offset_of!(libc::msghdr, msg_control),
+            ];
+            let mut inputs = vec![table];
+            inputs.extend(pointers.map(|at| {
+                let field = msg.wrapping_byte_add(at);
+                Range::one(field.cast::<*const u8>())
+            }));
             inputs.extend(segments(header.msg_iov, header.msg_iovlen));
             (inputs, vec![], 0)
         }

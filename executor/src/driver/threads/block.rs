@@ -8,6 +8,7 @@
     reason = "system calls on the memory of operations in flight"
 )]
 
+use std::mem::MaybeUninit;
 use std::os::fd::RawFd;
 
 use super::work::{
@@ -197,7 +198,9 @@ impl Work {
         // ready, it should not. A pipe has room then for this much (poll(2), pipe(7)), and would
         // wait for the rest, which the caller writes in its turn.
         let events = if self.interest().write {
-            self.move_max = libc::PIPE_BUF;
+            if is_pipe(self.fd()) {
+                self.move_max = libc::PIPE_BUF;
+            }
             libc::POLLOUT
         } else {
             libc::POLLIN
@@ -278,6 +281,15 @@ impl Segments {
             .map(|at| unsafe { ptr.wrapping_add(at).read() }.iov_len)
             .sum()
     }
+}
+
+fn is_pipe(fd: RawFd) -> bool {
+    let mut stat = MaybeUninit::<libc::stat>::zeroed();
+    // SAFETY: the descriptor is open (`Work::new`); the result is a local that outlives the call.
+    let answer = unsafe { libc::fstat(fd, stat.as_mut_ptr()) };
+    // SAFETY: zeros are a value of it, as is what the call writes.
+    let stat = unsafe { stat.assume_init() };
+    answer == 0 && stat.st_mode & libc::S_IFMT == libc::S_IFIFO
 }
 
 fn one(ptr: *mut u8, len: u32) -> libc::iovec {

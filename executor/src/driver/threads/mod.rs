@@ -240,15 +240,20 @@ impl Threads {
         self.block_what_must();
     }
 
-    /// Stops an operation that waits; one that a thread works on ends by itself.
+    /// Stops an operation that waits. One that a thread works on ends by itself, or begins to wait when
+    /// the thread has found that it is a stream's.
     fn stop(&mut self, key: OpKey) {
-        if !self.readiness.cancel(key, &mut self.out)
-            && let Some(job) = self.pool.cancel(key)
-        {
-            self.readiness.unblock(&job.work);
-            self.out.post(key.user_data(), job.work.cancelled(), 0);
+        let mut answer = 0;
+        if !self.readiness.cancel(key, &mut self.out) {
+            match self.pool.cancel(key) {
+                Some(job) => {
+                    self.readiness.unblock(&job.work);
+                    self.out.post(key.user_data(), job.work.cancelled(), 0);
+                }
+                None => answer = -libc::EALREADY,
+            }
         }
-        self.out.post(key.cancel_data(), 0, 0);
+        self.out.post(key.cancel_data(), answer, 0);
     }
 
     fn block(&mut self, job: Job) {
