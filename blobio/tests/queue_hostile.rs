@@ -125,6 +125,16 @@ impl RandomReadBlobAsync for Liar {
 }
 
 impl Liar {
+    /// One whose long reads are of pieces.
+    fn new(lie: Lie, merge_pays: bool, waits: bool, kept: Rc<RefCell<Vec<Destination>>>) -> Self {
+        Self {
+            lie,
+            hints: hints(merge_pays, 1, u32::try_from(PIECE_LEN).unwrap()),
+            waits,
+            kept,
+        }
+    }
+
     fn lie(&self, mut dest: Destination, len: usize) -> (io::Result<usize>, Destination) {
         match self.lie {
             Lie::WritesNothing => {}
@@ -220,12 +230,7 @@ fn try_lie(lie: Lie, merge_pays: bool) {
     worker.block_on(async {
         let queue = BlobQueue::new(QueueConfig::default()).unwrap();
         let honest = queue.register(Scripted::new(content.clone()));
-        let liar = queue.register(Liar {
-            lie,
-            hints: hints(merge_pays, 1, u32::try_from(PIECE_LEN).unwrap()),
-            waits: true,
-            kept: Rc::clone(&kept),
-        });
+        let liar = queue.register(Liar::new(lie, merge_pays, true, Rc::clone(&kept)));
         let mut requests: Vec<_> = destinations(region)
             .await
             .into_iter()
@@ -293,12 +298,7 @@ fn a_long_read_of_a_blob_that_lies_about_its_pieces_ends() {
             worker.block_on(async {
                 let queue = BlobQueue::new(QueueConfig::default()).unwrap();
                 let honest = queue.register(Scripted::new(content.clone()));
-                let liar = queue.register(Liar {
-                    lie,
-                    hints: hints(merge_pays, 1, u32::try_from(PIECE_LEN).unwrap()),
-                    waits,
-                    kept: Rc::default(),
-                });
+                let liar = queue.register(Liar::new(lie, merge_pays, waits, Rc::default()));
                 let own = queue.read(Request::vec(&liar, 0, LEN));
                 let aligned = queue.read(Request::new(&liar, 7, LEN, AlignedBuf::new(LEN, 4096)));
                 let both = async { [own.await, aligned.await] };
