@@ -202,6 +202,7 @@ fn few_descriptors_lower_the_limit_on_connections_and_more_are_refused() {
 /// As somebody whom permissions bind, which the superuser is not.
 #[test]
 fn what_may_not_be_read_shadows_all_the_same() {
+    use std::os::fd::AsRawFd as _;
     use std::os::unix::fs::PermissionsExt as _;
     use std::os::unix::process::CommandExt as _;
 
@@ -217,8 +218,11 @@ fn what_may_not_be_read_shadows_all_the_same() {
         fs::write(root.join("y"), text).unwrap();
     }
     set(&late.join("x"), 0);
+    let program = fs::File::open(PROGRAM).unwrap();
     let mut command = Command::new(PROGRAM);
     if fs::File::open(late.join("x")).is_ok() {
+        // By its descriptor: others may not be allowed to where it was built.
+        command = Command::new(format!("/proc/self/fd/{}", program.as_raw_fd()));
         command.uid(65_534);
     }
     let mut child = command
