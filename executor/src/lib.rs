@@ -61,6 +61,7 @@ mod clock;
 mod config;
 mod error;
 mod guard;
+mod shim;
 #[cfg(feature = "sim")]
 pub mod sim;
 mod stall;

@@ -143,12 +143,8 @@ fn a_descriptor_is_adopted_where_an_operation_made_it() {
 
 #[test]
 fn thread_locals_say_which_worker_this_is_and_nothing_else() {
-    let homes = [
-        "src/worker/context.rs",
-        "src/mailbox/shim.rs",
-        "src/sim/mod.rs",
-    ];
-    let models = ["src/task/enter.rs", "src/mailbox/shim.rs"];
+    let homes = ["src/worker/context.rs", "src/shim.rs", "src/sim/mod.rs"];
+    let models = ["src/task/enter.rs", "src/shim.rs"];
     let mut found = Vec::new();
     for source in sources() {
         found.extend(rules::only_in(&source, "thread_local !", &homes));

@@ -14,8 +14,8 @@ use std::sync::atomic::Ordering::{AcqRel, Relaxed, Release, SeqCst};
 
 use crossbeam_utils::CachePadded;
 
-use super::shim::{AtomicU32, AtomicUsize, fence};
 use super::stack::{Chain, Link, Pushed, Stack};
+use crate::shim::{AtomicU32, AtomicUsize, fence};
 
 /// The worker looks at its lists before it parks: nobody needs to kick it.
 const RUNNING: u32 = 0;

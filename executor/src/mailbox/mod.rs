@@ -9,7 +9,7 @@
 //!
 //! # Safety
 //!
-//! This is an unsafe room (`stack.rs`, `block.rs`, `spawns.rs`, `shim.rs`). Its invariants:
+//! This is an unsafe room (`stack.rs`, `block.rs`, `spawns.rs`). Its invariants:
 //! - a link is in at most one list at a time, and its allocation lives until it was taken out
 //!   (owed by the callers of the unsafe `push` functions);
 //! - a `WakeBlock` is never freed, so a waker of any age may push to it or kick it;
@@ -17,7 +17,6 @@
 //!   into a descriptor that somebody else opened under the same number.
 
 mod block;
-pub(crate) mod shim;
 mod spawns;
 mod stack;
 

@@ -9,8 +9,8 @@ use std::ptr::NonNull;
 use std::sync::atomic::Ordering::Relaxed;
 
 use super::WakeBlock;
-use super::shim::AtomicUsize;
 use super::stack::{Chain, Link, Pushed, Stack};
+use crate::shim::AtomicUsize;
 
 /// Why a spawn was refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

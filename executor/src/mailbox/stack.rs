@@ -11,7 +11,7 @@
 use std::ptr::{self, NonNull};
 use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
 
-use super::shim::AtomicPtr;
+use crate::shim::AtomicPtr;
 
 /// The one link of an entry: `next` in whichever list the entry is in.
 #[derive(Debug)]

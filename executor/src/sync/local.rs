@@ -3,25 +3,22 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 
-use super::lock::Lock;
 use super::queue::{
-    Queue, Receiving, Sending, add_sender, close, close_and_clear, remove_sender, try_recv,
+    Queue, Receiving, Sending, Shared, add_sender, close, close_and_clear, remove_sender, try_recv,
     try_send,
 };
 use super::{SendError, TryRecvError, TrySendError};
 
-type Shared<T> = Rc<RefCell<Queue<T>>>;
-
 /// Sends to one [`Receiver`]; clones share its places in turn.
 #[derive(Debug)]
 pub struct Sender<T> {
-    queue: Shared<T>,
+    queue: Rc<Shared<T>>,
 }
 
 /// Receives what its [`Sender`]s send, in the order in which they got their places.
 #[derive(Debug)]
 pub struct Receiver<T> {
-    queue: Shared<T>,
+    queue: Rc<Shared<T>>,
     capacity: usize,
 }
 
@@ -69,7 +66,7 @@ impl<T> Sender<T> {
     /// Dropping the future before it is ready sends nothing and drops the value; a place it was
     /// given goes to the next sender.
     pub async fn send(&self, value: T) -> Result<(), SendError<T>> {
-        Sending::new(&*self.queue, value).await
+        Sending::new(&self.queue, value).await
     }
 
     /// Sends a value if a place is free and no sender waits for one.
@@ -78,13 +75,13 @@ impl<T> Sender<T> {
     ///
     /// Gives the value back when there is no place, or the receiver is gone or has closed.
     pub fn try_send(&self, value: T) -> Result<(), TrySendError<T>> {
-        try_send(&*self.queue, value)
+        try_send(&self.queue, value)
     }
 
     /// Says whether every send fails from now on.
     #[must_use]
     pub fn is_closed(&self) -> bool {
-        self.queue.with(|queue| queue.is_closed())
+        self.queue.borrow().is_closed()
     }
 }
 
@@ -96,7 +93,7 @@ impl<T> Receiver<T> {
     ///
     /// Dropping the future before it is ready loses no value.
     pub async fn recv(&mut self) -> Option<T> {
-        Receiving::new(&*self.queue, Queue::pop).await
+        Receiving::new(&self.queue, Queue::pop).await
     }
 
     /// Appends up to `max` values to `out` as soon as there is one, and returns how many.
@@ -112,7 +109,7 @@ impl<T> Receiver<T> {
             return 0;
         }
         out.reserve(self.capacity.min(max));
-        Receiving::new(&*self.queue, |queue| queue.pop_into(out, max)).await
+        Receiving::new(&self.queue, |queue| queue.pop_into(out, max)).await
     }
 
     /// Receives the next value if there is one.
@@ -121,18 +118,18 @@ impl<T> Receiver<T> {
     ///
     /// Says whether one may still come.
     pub fn try_recv(&mut self) -> Result<T, TryRecvError> {
-        try_recv(&*self.queue)
+        try_recv(&self.queue)
     }
 
     /// Makes every send fail from now on; what was sent can still be received.
     pub fn close(&mut self) {
-        close(&*self.queue);
+        close(&self.queue);
     }
 
     /// Returns how many values wait to be received.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.queue.with(|queue| queue.len())
+        self.queue.borrow().len()
     }
 
     /// Says whether no value waits to be received.
@@ -144,7 +141,7 @@ impl<T> Receiver<T> {
 
 impl<T> Clone for Sender<T> {
     fn clone(&self) -> Self {
-        add_sender(&*self.queue);
+        add_sender(&self.queue);
         Self {
             queue: Rc::clone(&self.queue),
         }
@@ -153,12 +150,12 @@ impl<T> Clone for Sender<T> {
 
 impl<T> Drop for Sender<T> {
     fn drop(&mut self) {
-        remove_sender(&*self.queue);
+        remove_sender(&self.queue);
     }
 }
 
 impl<T> Drop for Receiver<T> {
     fn drop(&mut self) {
-        close_and_clear(&*self.queue);
+        close_and_clear(&self.queue);
     }
 }

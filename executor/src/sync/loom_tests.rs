@@ -68,10 +68,10 @@ fn loom_senders_that_wait_share_the_places_that_a_batch_frees() {
     });
 }
 
-/// The receiver has taken both values when it gives the first one out, and does not come again: the
-/// sender has to see the place by itself, or to have asked in time.
+/// The receiver takes one value and does not come again: the sender has to see the place by itself, or
+/// to have been seen in line.
 #[test]
-fn loom_a_sender_gets_the_place_of_a_value_that_was_taken_ahead() {
+fn loom_a_sender_gets_the_place_that_a_receiver_frees_and_turns_away_from() {
     model(3, || {
         let (sender, mut receiver) = channel::bounded(2);
         sender.try_send(1).unwrap();
@@ -121,6 +121,109 @@ fn loom_a_send_that_is_given_up_hands_its_place_on() {
         let sent = given_up.join().unwrap();
         assert!(waiting.join().unwrap());
         assert_eq!(sum, 1 + 4 + if sent { 2 } else { 0 });
+    });
+}
+
+/// Both race for the places without the lock, on the second lap as well.
+#[test]
+fn loom_two_senders_fill_two_places_and_each_value_comes_once() {
+    model(2, || {
+        let (sender, mut receiver) = channel::bounded(2);
+        let other = sender.clone();
+        let sending = thread::spawn(move || {
+            sender.try_send(Box::new(1)).unwrap();
+        });
+        other.try_send(Box::new(2)).unwrap();
+        drop(other);
+        let mut sum = 0;
+        while let Some(value) = block_on(receiver.recv()) {
+            sum += *value;
+        }
+        assert_eq!(sum, 3);
+        sending.join().unwrap();
+    });
+}
+
+/// The receiver waits or not when the value comes: it gets it, and then the end.
+#[test]
+fn loom_a_receiver_that_goes_to_wait_sees_the_value_or_is_woken() {
+    model(3, || {
+        let (sender, mut receiver) = channel::bounded(4);
+        let sending = thread::spawn(move || {
+            sender.try_send(1).unwrap();
+            sender.try_send(2).unwrap();
+        });
+        assert_eq!(block_on(receiver.recv()), Some(1));
+        assert_eq!(block_on(receiver.recv()), Some(2));
+        assert_eq!(block_on(receiver.recv()), None);
+        sending.join().unwrap();
+    });
+}
+
+/// The place of the value that is taken belongs to who waits in line, and not to who passes by.
+#[test]
+fn loom_nobody_passes_a_sender_in_line() {
+    model(3, || {
+        let (sender, mut receiver) = channel::bounded(1);
+        sender.try_send(1).unwrap();
+        let other = sender.clone();
+        let mut waiting = Box::pin(sender.send(2));
+        let waker = Waker::noop();
+        let polled = waiting.as_mut().poll(&mut Context::from_waker(waker));
+        assert!(polled.is_pending());
+        let passing = thread::spawn(move || other.try_send(3).is_ok());
+        assert_eq!(receiver.try_recv(), Ok(1));
+        assert!(!passing.join().unwrap(), "the place was promised");
+        let polled = waiting.as_mut().poll(&mut Context::from_waker(waker));
+        assert!(polled.is_ready());
+        assert_eq!(receiver.try_recv(), Ok(2));
+    });
+}
+
+/// A value that is on its way when the receiver goes is dropped by one of the two, once.
+#[test]
+fn loom_a_value_on_its_way_to_a_receiver_that_goes_is_dropped() {
+    model(3, || {
+        let (sender, receiver) = channel::bounded(1);
+        let value = Arc::new(());
+        let sent = Arc::clone(&value);
+        let kept = sender.clone();
+        let sending = thread::spawn(move || drop(sender.try_send(sent)));
+        drop(receiver);
+        sending.join().unwrap();
+        assert_eq!(Arc::strong_count(&value), 1);
+        assert!(kept.is_closed());
+    });
+}
+
+/// What was sent before the receiver closed comes out, and what was not is given back.
+#[test]
+fn loom_a_close_cuts_between_what_comes_and_what_is_given_back() {
+    model(3, || {
+        let (sender, mut receiver) = channel::bounded(2);
+        let sending = thread::spawn(move || sender.try_send(1).is_ok());
+        receiver.close();
+        let received = block_on(receiver.recv());
+        assert_eq!(received.is_some(), sending.join().unwrap());
+        assert_eq!(block_on(receiver.recv()), None);
+    });
+}
+
+/// Who comes after the line was served finds a free place.
+#[test]
+fn loom_a_sender_that_comes_after_the_line_is_not_refused() {
+    model(2, || {
+        let (sender, mut receiver) = channel::bounded(1);
+        sender.try_send(1).unwrap();
+        let sending = thread::spawn(move || {
+            block_on(sender.send(2)).unwrap();
+            sender
+        });
+        assert_eq!(block_on(receiver.recv()), Some(1));
+        assert_eq!(block_on(receiver.recv()), Some(2));
+        let sender = sending.join().unwrap();
+        sender.try_send(3).unwrap();
+        assert_eq!(receiver.try_recv(), Ok(3));
     });
 }
 

@@ -4,7 +4,7 @@
 //! |---|---|---|
 //! | [`local`] | tasks of one core | none |
 //! | [`Notify`], [`Semaphore`] | tasks of one core | none |
-//! | [`channel`] | cores and foreign threads | a lock held for a push or a drain |
+//! | [`channel`] | cores and foreign threads | an exchange for a value; a lock only for who waits |
 //! | [`oneshot`] | cores and foreign threads | a lock held for one move |
 //!
 //! All of them are plain futures: they work on any executor. None of them calls a waker, or drops
@@ -20,7 +20,6 @@ mod notify;
 pub mod oneshot;
 pub(crate) mod permits;
 mod queue;
-mod returns;
 mod semaphore;
 #[cfg(test)]
 mod tests;

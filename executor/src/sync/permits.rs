@@ -37,6 +37,17 @@ impl Permits {
         self.available
     }
 
+    /// Says how many are available, where that is counted elsewhere; what was granted and not picked up
+    /// is not among them.
+    pub(crate) fn set_available(&mut self, available: usize) {
+        self.available = available;
+    }
+
+    /// How many were served and have not picked up what they were granted.
+    pub(crate) fn granted_count(&self) -> usize {
+        self.waiters.granted_count()
+    }
+
     pub(crate) fn is_waited_for(&self) -> bool {
         !self.waiters.is_empty()
     }

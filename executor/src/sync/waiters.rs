@@ -75,6 +75,11 @@ impl Waiters {
         self.waiting_count
     }
 
+    /// Returns how many are out of the queue, and have not been removed.
+    pub(crate) fn granted_count(&self) -> usize {
+        self.entries.len() - self.waiting_count
+    }
+
     /// Returns what the first in the queue needs.
     pub(crate) fn front_need(&self) -> Option<usize> {
         self.entries.get(self.head).map(|waiter| waiter.need)

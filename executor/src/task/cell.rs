@@ -23,7 +23,7 @@ use super::recycle::{self, Recycler};
 use super::waker::with_borrowed_waker;
 use crate::guard::guarded;
 use crate::mailbox::WakeBlock;
-use crate::mailbox::shim::UnsafeCell;
+use crate::shim::UnsafeCell;
 
 /// A task: the header, then the future, which its output replaces.
 #[repr(C)]

@@ -15,7 +15,7 @@ use std::ptr;
 use std::rc::Rc;
 
 use super::local::LocalInner;
-use crate::mailbox::shim::const_thread_local;
+use crate::shim::const_thread_local;
 
 const_thread_local! {
     /// The innermost worker that this thread has entered, or null. It has no destructor, so it can

@@ -16,8 +16,8 @@ use std::task::Waker;
 
 use super::error::JoinError;
 use super::state::State;
-use crate::mailbox::shim::UnsafeCell;
 use crate::mailbox::{Link, WakeBlock};
+use crate::shim::UnsafeCell;
 
 /// What the owner's queues, the wakers and the handle need of a task.
 #[repr(C)]

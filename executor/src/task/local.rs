@@ -29,8 +29,8 @@ use super::remote::RemoteSpawner;
 use super::run_queue::RunQueue;
 use super::state::{Complete, Start};
 use crate::guard::guarded;
-use crate::mailbox::shim::{Arc, spin_loop, yield_now};
 use crate::mailbox::{Chain, Link, SpawnBox, WakeBlock};
+use crate::shim::{Arc, spin_loop, yield_now};
 use crate::stall::Watch;
 use crate::trace;
 

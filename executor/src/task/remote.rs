@@ -20,7 +20,7 @@ use super::error::SpawnError;
 use super::join::JoinHandle;
 use super::local::LocalInner;
 use crate::mailbox::SpawnBox;
-use crate::mailbox::shim::Arc;
+use crate::shim::Arc;
 use crate::trace::{self, Traced};
 
 /// Spawns tasks on one worker, from any thread.

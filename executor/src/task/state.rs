@@ -19,7 +19,7 @@
 use std::process;
 use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed};
 
-use crate::mailbox::shim::AtomicUsize;
+use crate::shim::AtomicUsize;
 
 const SCHEDULED: usize = 1;
 const COMPLETE: usize = 1 << 1;

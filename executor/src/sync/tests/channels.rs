@@ -226,6 +226,54 @@ macro_rules! channel_tests {
                 drop(receiver);
             }
 
+            /// Of those that are left when the receiver goes, all are dropped, also behind one whose
+            /// drop panics, and the channel goes on to answer.
+            #[test]
+            fn a_value_that_panics_when_dropped_keeps_no_other() {
+                struct Panics {
+                    _kept: Arc<()>,
+                    panics: bool,
+                }
+                impl Drop for Panics {
+                    fn drop(&mut self) {
+                        assert!(!self.panics || std::thread::panicking(), "on purpose");
+                    }
+                }
+                let kept = Arc::new(());
+                let (sender, receiver) = $module::bounded(3);
+                for panics in [false, true, false] {
+                    let _kept = Arc::clone(&kept);
+                    assert!(sender.try_send(Panics { _kept, panics }).is_ok());
+                }
+                let dropping = std::panic::AssertUnwindSafe(|| drop(receiver));
+                drop(std::panic::catch_unwind(dropping));
+                assert_eq!(Arc::strong_count(&kept), 1);
+                assert!(sender.is_closed());
+            }
+
+            /// Every length of a lap, and many laps: positions go round, and values stay in order.
+            #[test]
+            fn places_are_used_again_lap_after_lap() {
+                for capacity in 1..=9_u32 {
+                    let (sender, mut receiver) = $module::bounded(capacity as usize);
+                    for lap in 0..50 {
+                        let fill = 1 + lap % capacity;
+                        (0..fill).for_each(|n| sender.try_send((lap, n)).unwrap());
+                        assert_eq!(receiver.len(), fill as usize);
+                        if fill == capacity {
+                            assert!(matches!(
+                                sender.try_send((0, 0)),
+                                Err(TrySendError::Full(_))
+                            ));
+                        }
+                        for n in 0..fill {
+                            assert_eq!(receiver.try_recv(), Ok((lap, n)));
+                        }
+                        assert_eq!(receiver.try_recv(), Err(TryRecvError::Empty));
+                    }
+                }
+            }
+
             #[test]
             #[should_panic(expected = "capacity of at least one")]
             fn a_capacity_of_zero_panics() {
@@ -271,6 +319,88 @@ fn a_channel_between_threads_loses_nothing() {
     threads
         .into_iter()
         .for_each(|thread| thread.join().unwrap());
+}
+
+/// Small channels, where senders stand in line most of the time, some give up, and the receiver takes
+/// one, many or goes to wait: each value that was said to be sent comes, once and in order.
+#[test]
+fn senders_that_give_up_between_threads_lose_nothing() {
+    const SENDERS: usize = 3;
+    for capacity in [1, 2, 5] {
+        let (sender, mut receiver) = channel::bounded(capacity);
+        let threads: Vec<_> = (0..SENDERS)
+            .map(|number| {
+                let sender = sender.clone();
+                std::thread::spawn(move || {
+                    let mut sent = Vec::new();
+                    for value in 0..3_000 {
+                        let is_sent = match value % 3 {
+                            0 => sender.try_send((number, value)).is_ok(),
+                            1 => poll_once(sender.send((number, value))).is_ready(),
+                            _ => futures_executor::block_on(sender.send((number, value))).is_ok(),
+                        };
+                        sent.extend(is_sent.then_some(value));
+                    }
+                    sent
+                })
+            })
+            .collect();
+        drop(sender);
+        let mut received = [const { Vec::new() }; SENDERS];
+        futures_executor::block_on(async {
+            let mut batch = Vec::new();
+            loop {
+                assert!(
+                    poll_once(receiver.recv_batch(&mut batch, 2)).is_ready() || batch.is_empty()
+                );
+                batch.extend(receiver.try_recv());
+                if batch.is_empty() {
+                    match receiver.recv().await {
+                        Some(value) => batch.push(value),
+                        None => break,
+                    }
+                }
+                for (number, value) in batch.drain(..) {
+                    received[number].push(value);
+                }
+            }
+        });
+        for (thread, received) in threads.into_iter().zip(received) {
+            assert_eq!(thread.join().unwrap(), received);
+        }
+    }
+}
+
+/// Behind the last one in line, also where it gave up, everybody goes without the lock again.
+#[test]
+fn the_gate_opens_behind_the_line() {
+    let gated = |sender: &channel::Sender<u8>| format!("{sender:?}").contains("gated: true");
+    let (sender, mut receiver) = channel::bounded(1);
+    sender.try_send(0).unwrap();
+    assert_eq!(sender.try_send(1), Err(TrySendError::Full(1)));
+    assert!(!gated(&sender), "nobody waits");
+    let mut waiting = Task::new(sender.send(2));
+    assert!(waiting.poll().is_pending());
+    assert!(gated(&sender));
+    assert_eq!(receiver.try_recv(), Ok(0));
+    assert!(gated(&sender), "the place is promised");
+    assert_eq!(waiting.poll(), Poll::Ready(Ok(())));
+    assert!(!gated(&sender));
+    let mut given_up = Task::new(sender.send(3));
+    assert!(given_up.poll().is_pending());
+    drop(given_up);
+    assert!(!gated(&sender));
+    receiver.close();
+    assert!(!gated(&sender));
+}
+
+/// As with the lock that it had before.
+#[test]
+fn channel_ends_pass_through_catch_unwind_whatever_they_carry() {
+    fn is_unwind_safe<T: std::panic::UnwindSafe + std::panic::RefUnwindSafe>() {}
+    type Value = std::cell::UnsafeCell<Box<dyn FnMut() + Send>>;
+    is_unwind_safe::<channel::Sender<Value>>();
+    is_unwind_safe::<channel::Receiver<Value>>();
 }
 
 #[test]

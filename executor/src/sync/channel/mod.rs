@@ -1,43 +1,43 @@
 //! A bounded channel between cores and threads: many senders, one receiver.
 //!
-//! A sender holds the lock for one push. The receiver takes all that is there under one lock, and gives
-//! the values out one by one without it; it is not woken while it has something to do. So a busy channel
-//! costs neither a wake nor a lock per value on the receiving side. The places of values that the
-//! receiver has given out are free at once.
+//! A value goes into one of `capacity` numbered places, and out again, without a lock: a busy channel
+//! costs an exchange for a value, and no wake. Those who wait, senders for a place and the receiver for
+//! a value, stand under a lock, which the other side takes only while somebody does. Senders that wait
+//! are served in turn, and nobody passes them.
+//!
+//! # Safety
+//!
+//! This is an unsafe room. There is one receiver, its methods that take values out need `&mut`, and its
+//! drop takes out the last ones: so places are emptied by one at a time.
 
-use std::collections::VecDeque;
+#![allow(unsafe_code, reason = "the receiver is the one who may empty places")]
+
+mod futures;
+mod patience;
+mod places;
+mod shared;
+
 use std::sync::Arc;
 
-use super::lock::{Lock, Mutex};
-use super::queue::{
-    Queue, Receiving, Sending, add_sender, close, close_and_clear, give_back, remove_sender,
-    try_send, try_take_ahead,
-};
-use super::returns::Returns;
+use self::futures::{Receiving, Sending};
+use self::patience::Patience;
+use self::shared::Shared;
 use super::{SendError, TryRecvError, TrySendError};
-
-type Shared<T> = Arc<Mutex<Queue<T>>>;
 
 /// Sends to one [`Receiver`]; clones share its places in turn.
 #[derive(Debug)]
 pub struct Sender<T> {
-    queue: Shared<T>,
+    shared: Arc<Shared<T>>,
 }
 
 /// Receives what its [`Sender`]s send, in the order in which they got their places.
 #[derive(Debug)]
 pub struct Receiver<T> {
-    queue: Shared<T>,
-    /// What was taken out of the queue at once and not given out yet. Its places are still taken.
-    ahead: VecDeque<T>,
-    /// How many values were ever given out, wrapping.
-    emptied: usize,
-    returns: Arc<Returns>,
-    capacity: usize,
+    shared: Arc<Shared<T>>,
+    patience: Patience,
 }
 
-/// Makes a channel with room for `capacity` values, allocated at once: on the way, and with the
-/// receiver.
+/// Makes a channel with room for `capacity` values, allocated at once.
 ///
 /// # Panics
 ///
@@ -60,18 +60,13 @@ pub struct Receiver<T> {
 #[must_use]
 #[track_caller]
 pub fn bounded<T>(capacity: usize) -> (Sender<T>, Receiver<T>) {
-    let returns = Arc::new(Returns::new());
-    let queue = Queue::with_returns(capacity, Arc::clone(&returns));
-    let queue = Arc::new(Mutex::new(queue));
+    let shared = Arc::new(Shared::new(capacity));
     let sender = Sender {
-        queue: Arc::clone(&queue),
+        shared: Arc::clone(&shared),
     };
     let receiver = Receiver {
-        queue,
-        ahead: VecDeque::with_capacity(capacity),
-        emptied: 0,
-        returns,
-        capacity,
+        shared,
+        patience: Patience::default(),
     };
     (sender, receiver)
 }
@@ -88,7 +83,7 @@ impl<T> Sender<T> {
     /// Dropping the future before it is ready sends nothing and drops the value; a place it was
     /// given goes to the next sender.
     pub async fn send(&self, value: T) -> Result<(), SendError<T>> {
-        Sending::new(&*self.queue, value).await
+        Sending::new(&self.shared, value).await
     }
 
     /// Sends a value if a place is free and no sender waits for one.
@@ -97,13 +92,13 @@ impl<T> Sender<T> {
     ///
     /// Gives the value back when there is no place, or the receiver is gone or has closed.
     pub fn try_send(&self, value: T) -> Result<(), TrySendError<T>> {
-        try_send(&*self.queue, value)
+        self.shared.try_send(value)
     }
 
     /// Says whether every send fails from now on.
     #[must_use]
     pub fn is_closed(&self) -> bool {
-        self.queue.with(|queue| queue.is_closed())
+        self.shared.is_closed()
     }
 }
 
@@ -115,10 +110,11 @@ impl<T> Receiver<T> {
     ///
     /// Dropping the future before it is ready loses no value.
     pub async fn recv(&mut self) -> Option<T> {
-        if self.ahead.is_empty() {
-            self.take_ahead().await;
+        if let Some(value) = self.pop_one() {
+            return Some(value);
         }
-        self.give_out()
+        self.wait().await;
+        self.pop_one()
     }
 
     /// Appends up to `max` values to `out` as soon as there is one, and returns how many.
@@ -133,13 +129,11 @@ impl<T> Receiver<T> {
         if max == 0 {
             return 0;
         }
-        if self.ahead.is_empty() {
-            self.take_ahead().await;
+        let mut count = self.pop_into(out, max);
+        if count == 0 {
+            self.wait().await;
+            count = self.pop_into(out, max);
         }
-        let count = self.ahead.len().min(max);
-        out.reserve(self.capacity.min(max));
-        out.extend(self.ahead.drain(..count));
-        self.gave_out(count);
         count
     }
 
@@ -149,21 +143,19 @@ impl<T> Receiver<T> {
     ///
     /// Says whether one may still come.
     pub fn try_recv(&mut self) -> Result<T, TryRecvError> {
-        if self.ahead.is_empty() {
-            try_take_ahead(&*self.queue, &mut self.ahead)?;
-        }
-        self.give_out().ok_or(TryRecvError::Empty)
+        // What was sent in between is not taken for the end: its place is.
+        self.pop_one().ok_or_else(|| self.shared.why_empty())
     }
 
     /// Makes every send fail from now on; what was sent can still be received.
     pub fn close(&mut self) {
-        close(&*self.queue);
+        self.shared.close();
     }
 
     /// Returns how many values wait to be received.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.ahead.len() + self.queue.with(|queue| queue.len())
+        self.shared.len()
     }
 
     /// Says whether no value waits to be received.
@@ -172,44 +164,59 @@ impl<T> Receiver<T> {
         self.len() == 0
     }
 
-    /// Waits until values are there and takes all of them, or until none can come.
-    async fn take_ahead(&mut self) {
-        let ahead = &mut self.ahead;
-        Receiving::new(&*self.queue, |queue| queue.take_ahead(ahead)).await;
+    /// Waits until the first value is there, or none will come.
+    async fn wait(&mut self) {
+        if !self.patience.stay(|| self.shared.is_ready()) {
+            Receiving::new(&self.shared).await;
+        }
     }
 
-    fn give_out(&mut self) -> Option<T> {
-        let value = self.ahead.pop_front()?;
-        self.gave_out(1);
+    /// Takes the first value and frees its place.
+    #[inline]
+    fn pop_one(&mut self) -> Option<T> {
+        // SAFETY: this is the receiver, and is borrowed exclusively.
+        let value = unsafe { self.shared.pop() }?;
+        self.shared.tell_senders();
         Some(value)
     }
 
-    /// Frees the places of values that were given out.
-    fn gave_out(&mut self, count: usize) {
-        self.emptied = self.emptied.wrapping_add(count);
-        if self.returns.publish(self.emptied) {
-            give_back(&*self.queue);
+    /// Takes up to `max` values and frees their places.
+    fn pop_into(&mut self, out: &mut Vec<T>, max: usize) -> usize {
+        out.reserve(self.shared.capacity().min(max));
+        let mut count = 0;
+        while count < max {
+            // SAFETY: as in `pop_one`.
+            let Some(value) = (unsafe { self.shared.pop() }) else {
+                break;
+            };
+            out.push(value);
+            count += 1;
         }
+        if count > 0 {
+            self.shared.tell_senders();
+        }
+        count
     }
 }
 
 impl<T> Clone for Sender<T> {
     fn clone(&self) -> Self {
-        add_sender(&*self.queue);
+        self.shared.add_sender();
         Self {
-            queue: Arc::clone(&self.queue),
+            shared: Arc::clone(&self.shared),
         }
     }
 }
 
 impl<T> Drop for Sender<T> {
     fn drop(&mut self) {
-        remove_sender(&*self.queue);
+        self.shared.remove_sender();
     }
 }
 
 impl<T> Drop for Receiver<T> {
     fn drop(&mut self) {
-        close_and_clear(&*self.queue);
+        // SAFETY: this is the receiver, and its end.
+        unsafe { self.shared.abandon() };
     }
 }
