@@ -101,26 +101,23 @@ fn loom_a_receiver_that_goes_sends_every_sender_away() {
     });
 }
 
+/// It is given up before or after the place was promised to it; the next in line gets it.
 #[test]
 fn loom_a_send_that_is_given_up_hands_its_place_on() {
     model(2, || {
         let (sender, mut receiver) = channel::bounded(1);
         sender.try_send(1).unwrap();
         let other = sender.clone();
-        let given_up = thread::spawn(move || {
-            let mut send = Box::pin(sender.send(2));
-            let waker = Waker::noop();
-            let polled = send.as_mut().poll(&mut Context::from_waker(waker));
-            polled.is_ready()
-        });
+        let mut given_up = Box::pin(async move { sender.send(2).await });
+        let polled = (given_up.as_mut()).poll(&mut Context::from_waker(Waker::noop()));
+        assert!(polled.is_pending());
         let waiting = thread::spawn(move || block_on(other.send(4)).is_ok());
-        let mut sum = 0;
-        while let Some(value) = block_on(receiver.recv()) {
-            sum += value;
-        }
-        let sent = given_up.join().unwrap();
+        let giving_up = thread::spawn(move || drop(given_up));
+        assert_eq!(block_on(receiver.recv()), Some(1));
+        assert_eq!(block_on(receiver.recv()), Some(4));
         assert!(waiting.join().unwrap());
-        assert_eq!(sum, 1 + 4 + if sent { 2 } else { 0 });
+        giving_up.join().unwrap();
+        assert_eq!(block_on(receiver.recv()), None);
     });
 }
 
@@ -206,6 +203,30 @@ fn loom_a_close_cuts_between_what_comes_and_what_is_given_back() {
         let received = block_on(receiver.recv());
         assert_eq!(received.is_some(), sending.join().unwrap());
         assert_eq!(block_on(receiver.recv()), None);
+    });
+}
+
+/// The head moves after the number of the place that it frees: a sender that fills the place in between
+/// is more than a lap ahead of the head that the next one sees, which must not take that for room.
+#[test]
+fn loom_a_place_that_is_filled_before_the_head_has_moved_is_not_promised_again() {
+    model(3, || {
+        let (sender, mut receiver) = channel::bounded(2);
+        sender.try_send(0).unwrap();
+        // The head is the last of its lap.
+        assert_eq!(receiver.try_recv(), Ok(0));
+        sender.try_send(1).unwrap();
+        sender.try_send(2).unwrap();
+        let sending = thread::spawn(move || {
+            for value in 3..=4 {
+                block_on(sender.send(value)).unwrap();
+            }
+        });
+        for value in 1..=4 {
+            assert_eq!(block_on(receiver.recv()), Some(value));
+        }
+        assert_eq!(block_on(receiver.recv()), None);
+        sending.join().unwrap();
     });
 }
 

@@ -117,7 +117,8 @@ impl<T> Receiver<T> {
         self.pop_one()
     }
 
-    /// Appends up to `max` values to `out` as soon as there is one, and returns how many.
+    /// Appends up to `max` values to `out` as soon as there is one, and returns how many; at most as
+    /// many as the channel has room for.
     ///
     /// Returns 0 when `max` is 0, or when no value is there and none will come. Allocates only if
     /// `out` lacks room for a full channel or `max` values.
@@ -141,9 +142,15 @@ impl<T> Receiver<T> {
     ///
     /// # Errors
     ///
-    /// Says whether one may still come.
+    /// Says whether one may still come. [`Empty`](TryRecvError::Empty) is also the answer while the
+    /// sender whose turn it is has been stopped between taking its place and filling it, even if later
+    /// ones have filled theirs.
     pub fn try_recv(&mut self) -> Result<T, TryRecvError> {
-        // What was sent in between is not taken for the end: its place is.
+        if let Some(value) = self.pop_one() {
+            return Ok(value);
+        }
+        self.shared.await_first();
+        // What is on its way is not taken for the end: its place is.
         self.pop_one().ok_or_else(|| self.shared.why_empty())
     }
 
@@ -152,13 +159,13 @@ impl<T> Receiver<T> {
         self.shared.close();
     }
 
-    /// Returns how many values wait to be received.
+    /// Returns how many values wait to be received, or are on their way into their places.
     #[must_use]
     pub fn len(&self) -> usize {
         self.shared.len()
     }
 
-    /// Says whether no value waits to be received.
+    /// Says whether no value waits to be received, or is on its way into its place.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
@@ -182,9 +189,11 @@ impl<T> Receiver<T> {
 
     /// Takes up to `max` values and frees their places.
     fn pop_into(&mut self, out: &mut Vec<T>, max: usize) -> usize {
-        out.reserve(self.shared.capacity().min(max));
+        // No more than that: the places that are freed here are filled again meanwhile.
+        let most = self.shared.capacity().min(max);
+        out.reserve(most);
         let mut count = 0;
-        while count < max {
+        while count < most {
             // SAFETY: as in `pop_one`.
             let Some(value) = (unsafe { self.shared.pop() }) else {
                 break;

@@ -183,17 +183,22 @@ impl<T> Places<T> {
         tail & CLOSED != 0 && tail & !(GATED | CLOSED) == self.head.load(Relaxed)
     }
 
-    /// Returns how many places were taken and not emptied yet.
+    /// Returns how many places were taken and not emptied yet, those included that a sender is about to
+    /// fill.
     pub(super) fn taken(&self) -> usize {
+        // In this order: the tail is never behind a head that was seen before it.
         let head = self.head.load(Acquire);
         let tail = self.tail.load(Acquire) & !(GATED | CLOSED);
-        let (from, to) = (self.index(head), self.index(tail));
-        if (head ^ tail) & !(self.lap - 1) == 0 {
-            // Somebody else may have moved `head` and `tail` between the loads.
-            to.saturating_sub(from)
-        } else {
-            (self.capacity() - from + to).min(self.capacity())
-        }
+        self.distance(head, tail)
+    }
+
+    /// Returns how far a tail is ahead of a head, at most the capacity: a head that has just freed a place
+    /// is written after the place, which may be filled by then.
+    fn distance(&self, head: usize, tail: usize) -> usize {
+        let lap_of = |position: usize| position & !(self.lap - 1);
+        let laps = lap_of(tail).wrapping_sub(lap_of(head)) / self.lap;
+        let ahead = laps * self.capacity() + self.index(tail);
+        ahead.saturating_sub(self.index(head)).min(self.capacity())
     }
 
     pub(super) fn is_closed(&self) -> bool {
@@ -256,5 +261,31 @@ impl<T> fmt::Debug for Places<T> {
             .field("taken", &self.taken())
             .field("gated", &(self.tail.load(Relaxed) & GATED != 0))
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(all(test, not(corelane_loom)))]
+mod tests {
+    use super::*;
+
+    /// From every position of some laps, the last ones before positions wrap among them, to all that may
+    /// be ahead of it: a full channel, and one more.
+    #[test]
+    fn the_distance_counts_whole_laps() {
+        for capacity in 1..=9 {
+            let places = Places::<()>::new(capacity);
+            let last_laps = 0_usize.wrapping_sub(2 * places.lap);
+            for start in [0, last_laps] {
+                let mut head = start;
+                for _ in 0..4 * capacity {
+                    let mut tail = head;
+                    for ahead in 0..=capacity + 1 {
+                        assert_eq!(places.distance(head, tail), ahead.min(capacity));
+                        tail = places.next(tail);
+                    }
+                    head = places.next(head);
+                }
+            }
+        }
     }
 }

@@ -11,6 +11,7 @@
 //! once it is gone, by whoever holds the lock under which it said so.
 #![allow(unsafe_code, reason = "says who may empty places")]
 
+use std::hint::spin_loop;
 use std::sync::atomic::Ordering::{Relaxed, SeqCst};
 use std::task::Waker;
 
@@ -29,6 +30,10 @@ const BUSY: usize = 0;
 const WAITING: usize = 1;
 /// `Flags::receiver`: whoever holds the lock drops what is there.
 const GONE: usize = 2;
+
+/// How often a receiver that may not wait looks for a value that is on its way: a sender fills its place
+/// within some instructions, unless its thread is stopped in between.
+const FILLING_LOOKS: usize = 100;
 
 #[derive(Debug)]
 pub(super) struct Shared<T> {
@@ -239,6 +244,22 @@ impl<T> Shared<T> {
         }
     }
 
+    /// Stays for a moment while a sender is about to fill the first place, and others may have filled
+    /// theirs behind it. For the receiver.
+    pub(super) fn await_first(&self) {
+        let looks = if cfg!(corelane_loom) {
+            1
+        } else {
+            FILLING_LOOKS
+        };
+        for _ in 0..looks {
+            if self.places.is_first_there() || self.places.taken() == 0 {
+                return;
+            }
+            spin_loop();
+        }
+    }
+
     /// Says whether a value is there, or none will come. For the receiver.
     pub(super) fn is_ready(&self) -> bool {
         self.places.is_first_there() || self.places.is_finished()
@@ -289,8 +310,8 @@ impl<T> Shared<T> {
             receiver
         });
         fence(SeqCst);
-        drop(receiver);
         self.drop_left();
+        drop(receiver);
     }
 
     /// Drops what is there, outside of the lock, after the receiver.

@@ -371,6 +371,34 @@ fn senders_that_give_up_between_threads_lose_nothing() {
     }
 }
 
+/// Its senders fill the places again while they are emptied.
+#[test]
+fn a_batch_is_never_longer_than_the_channel() {
+    let (sender, mut receiver) = channel::bounded(4);
+    let threads = [sender.clone(), sender].map(|sender| {
+        std::thread::spawn(move || {
+            let mut sent = 0;
+            while sent < 20_000 {
+                sent += u32::from(sender.try_send(sent).is_ok());
+            }
+        })
+    });
+    let mut received = 0;
+    futures_executor::block_on(async {
+        let mut batch = Vec::new();
+        while receiver.recv_batch(&mut batch, usize::MAX).await > 0 {
+            assert!(batch.len() <= 4);
+            received += batch.len();
+            batch.clear();
+        }
+        assert!(batch.capacity() <= 8);
+    });
+    assert_eq!(received, 40_000);
+    for thread in threads {
+        thread.join().unwrap();
+    }
+}
+
 /// Behind the last one in line, also where it gave up, everybody goes without the lock again.
 #[test]
 fn the_gate_opens_behind_the_line() {
