@@ -3,20 +3,18 @@
 //! A copy out of the page cache, and the way to the device, take time of the core that submits;
 //! what is handed off takes a thread of the kernel and a way there and back. So a short read that
 //! is likely cached is tried without waiting and handed off when it is refused, and one that is
-//! likely not, or long, is handed off at once. Short reads that come in order are issued plainly: the
-//! kernel reads ahead for them, and waits for the rest without a thread. Whether reads of a blob are likely cached is learnt
+//! likely not, or long, is handed off at once. Those that come in order are issued plainly, unless they are
+//! long: the kernel reads ahead for them, and waits for the rest without a thread. Whether reads of a blob are likely cached is learnt
 //! from those that were tried: now and then one is tried of a blob that is not.
 //!
 //! The numbers are chosen by the measurement `adaptive` of `benches`.
 
 use crate::traits::{BlobHints, ReadHow};
 
-/// Longest read that is tried on the spot, in bytes: the copy holds the core for 30 to 80 us. A cached
-/// read that is handed off takes two switches of the core, about 10 us.
+/// Longest read that is tried on the spot, or issued plainly where reads come in order, in bytes: the copy
+/// holds the core for 30 to 80 us, and to read ahead as long. A read that is handed off takes two switches
+/// of the core, about 10 us.
 const SPOT_LEN_MAX: usize = 256 << 10;
-/// Longest read that is issued plainly where reads come in order, in bytes: most of it has been read ahead,
-/// and what has not is waited for without a thread. To read ahead holds the core for up to 75 us.
-const IN_ORDER_LEN_MAX: usize = 64 << 10;
 /// Longest request that shares a read with its neighbours because the blob is not cached, in bytes:
 /// longer ones are read as fast by themselves.
 pub(super) const MERGED_LEN_MAX: usize = 16 << 10;
@@ -132,7 +130,7 @@ impl Default for Cached {
 /// Says how to issue a read of `len` bytes, where reads come in order or not.
 #[inline]
 pub(super) fn first(cached: Cached, in_order: bool, len: usize) -> ReadHow {
-    if !cached.has_cache || in_order && len <= IN_ORDER_LEN_MAX {
+    if !cached.has_cache || in_order && len <= SPOT_LEN_MAX {
         ReadHow::Auto
     } else if len > SPOT_LEN_MAX {
         ReadHow::Async
@@ -248,8 +246,8 @@ mod tests {
     fn short_reads_in_order_are_issued_plainly_whatever_was_refused() {
         let (cold, ..) = run(Cached::default(), 500, || false);
         for cached in [Cached::default(), cold] {
-            assert_eq!(first(cached, true, IN_ORDER_LEN_MAX), ReadHow::Auto);
-            let longer = IN_ORDER_LEN_MAX + 1;
+            assert_eq!(first(cached, true, SPOT_LEN_MAX), ReadHow::Auto);
+            let longer = SPOT_LEN_MAX + 1;
             assert_eq!(first(cached, true, longer), first(cached, false, longer));
         }
     }
