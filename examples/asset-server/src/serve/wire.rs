@@ -21,7 +21,7 @@ use super::worker::Worker;
 /// is cut off by the kernel, see [`cut_off_who_takes_nothing`].
 pub(super) const PIECE_LEN: usize = 256 * 1024;
 /// The bytes of a file that are sent at a time, for as many pieces as they are.
-pub(super) const FILE_PIECES_LEN: usize = 4 * PIECE_LEN;
+const FILE_PIECES_LEN: usize = 4 * PIECE_LEN;
 
 /// How long and how much a client is listened to after the last answer.
 const LINGER_MAX: Duration = Duration::from_secs(1);
