@@ -4,16 +4,17 @@
 //! what is handed off takes a thread of the kernel and a way there and back. So a short read that
 //! is likely cached is tried without waiting and handed off when it is refused, and one that is
 //! likely not, or long, is handed off at once. Those that come in order are issued plainly, unless they are
-//! long: the kernel reads ahead for them, and waits for the rest without a thread. Whether reads of a blob are likely cached is learnt
-//! from those that were tried: now and then one is tried of a blob that is not.
+//! long: the kernel reads ahead for them, and waits for the rest without a thread. Whether reads of a
+//! blob are likely cached is learnt from those that were tried: now and then one is tried of a blob that
+//! is not.
 //!
 //! The numbers are chosen by the measurement `adaptive` of `benches`.
 
 use crate::traits::{BlobHints, ReadHow};
 
 /// Longest read that is tried on the spot, or issued plainly where reads come in order, in bytes: the copy
-/// holds the core for 30 to 80 us, and to read ahead as long. A read that is handed off takes two switches
-/// of the core, about 10 us.
+/// holds the core for 30 to 80 us; beside cold ones in order a timer is some 200 us late, as it is beside
+/// the kernel's helpers. A read that is handed off takes two switches of the core, about 10 us.
 const SPOT_LEN_MAX: usize = 256 << 10;
 /// Longest request that shares a read with its neighbours because the blob is not cached, in bytes:
 /// longer ones are read as fast by themselves.

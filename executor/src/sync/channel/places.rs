@@ -28,7 +28,7 @@ use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 
 use crossbeam_utils::CachePadded;
 
-use crate::guard::guarded_each;
+use crate::guard::guarded;
 use crate::shim::{AtomicUsize, UnsafeCell};
 
 /// In `tail`: senders wait in line, and who sends does so under the lock.
@@ -239,8 +239,9 @@ impl<T> Place<T> {
     /// By whoever took `position`, once.
     #[inline]
     fn fill(&self, position: usize, value: T) {
-        // SAFETY: the pointer is valid, and nobody else touches the value between the moment in which
-        // `tail` was moved past the position and the store below.
+        // SAFETY: the pointer is valid. The number was seen to be `position`, so the former value was
+        // moved out, and nobody else touches the place between the move of `tail` past the position
+        // and the store below.
         (self.value).with_mut(|place| unsafe { place.write(MaybeUninit::new(value)) });
         self.number.store(position | FILLED, Release);
     }
@@ -250,7 +251,9 @@ impl<T> Drop for Places<T> {
     fn drop(&mut self) {
         // SAFETY: `self` is borrowed exclusively, so nobody else is in here, and whoever gave that
         // borrow has seen what all others did.
-        guarded_each(std::iter::from_fn(|| unsafe { self.pop() }), drop);
+        while let Some(value) = unsafe { self.pop() } {
+            guarded(|| drop(value));
+        }
     }
 }
 

@@ -18,7 +18,7 @@ use std::task::Waker;
 use crossbeam_utils::CachePadded;
 
 use super::places::{Places, Refused};
-use crate::guard::guarded_each;
+use crate::guard::guarded;
 use crate::shim::{AtomicUsize, fence};
 use crate::sync::lock::{Lock, Mutex};
 use crate::sync::permits::{HasPermits, Permits, wake_granted, wake_in_parts};
@@ -168,7 +168,7 @@ impl<T> Shared<T> {
             if self.is_closed() {
                 Err(TrySendError::Closed(value))
             } else if waits.places.try_acquire(1) {
-                self.places.push_gated(value);
+                self.send_gated(value);
                 Ok(())
             } else {
                 Err(TrySendError::Full(value))
@@ -316,11 +316,10 @@ impl<T> Shared<T> {
 
     /// Drops what is there, outside of the lock, after the receiver.
     fn drop_left(&self) {
-        let pop = || {
-            // SAFETY: the receiver has said under this lock that it does not pop any more, and so
-            // whoever holds the lock does, one at a time.
-            self.waits.with(|_| unsafe { self.places.pop() })
-        };
-        guarded_each(std::iter::from_fn(pop), drop);
+        // SAFETY: the receiver has said under this lock that it does not pop any more, and so whoever
+        // holds the lock does, one at a time.
+        while let Some(value) = self.waits.with(|_| unsafe { self.places.pop() }) {
+            guarded(|| drop(value));
+        }
     }
 }
