@@ -19,8 +19,9 @@ pub struct Entry {
     content: Content,
 }
 
-/// A content of a pack: its hash, its length, and where its blocks are.
-#[derive(Clone, Copy, Debug)]
+/// A content of a pack: its hash, its length, and where its blocks are. Equal are those of which all
+/// of that is equal: a pack may claim one hash for contents that are not.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub struct Content {
     hash: ContentHash,
     len: u64,
@@ -28,7 +29,7 @@ pub struct Content {
 }
 
 /// Where a content's blocks are.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub(super) enum Layout {
     Empty,
     Single(Row),
@@ -130,10 +131,6 @@ impl Content {
 
     pub(super) fn hash_ref(&self) -> &[u8; 32] {
         &self.hash.0
-    }
-
-    pub(super) fn is_same(&self, other: &Self) -> bool {
-        (self.hash, self.len, self.layout) == (other.hash, other.len, other.layout)
     }
 
     pub(super) fn layout(&self) -> Layout {

@@ -243,7 +243,7 @@ impl Header {
 }
 
 /// A row: one block, checked against the pack and its raw length.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub(super) struct Row {
     pub(super) position: u64,
     pub(super) checksum: u64,

@@ -130,7 +130,7 @@ impl<B: RandomReadBlob> Pack<B> {
     /// Holds what the tree of paths says of a content against the tree of hashes.
     fn check_content_record(&self, content: &Content) -> Result<(), PackError> {
         let other = self.content(&content.hash())?;
-        if other.is_none_or(|other| !other.is_same(content)) {
+        if other.is_none_or(|other| other != *content) {
             let kind = PackErrorKind::Directory("the two trees contradict each other");
             return Err(self.shared().error(kind));
         }

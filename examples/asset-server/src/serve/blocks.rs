@@ -45,7 +45,7 @@ pub(super) async fn open(
     let (len, block_len) = (content.len(), opened.block_len());
     let data = packed.data(&opened).class(class);
     let first = first_range(body, len);
-    let key = Key::Content(pack.index, content.hash());
+    let key = Key::Content(pack.index, *content);
     let takes_all = matches!(body, Body::Range(_)) && first.len() == len;
     if len <= block_len || worker.cache.has(key) || (takes_all && worker.cache.keeps(len)) {
         let unpack = async { unpack(worker, &data).await };

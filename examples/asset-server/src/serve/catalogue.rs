@@ -50,6 +50,9 @@ pub(super) enum Item {
 #[derive(Debug)]
 pub(super) struct Zipped {
     pub(super) entry: Entry,
+    /// Its place in the central directory. What that says of it may be said of no other, though
+    /// another may lie in the same place.
+    pub(super) number: usize,
     /// Where its data lies: in its local header, which is read when it is first asked for.
     pub(super) extent: OnceLock<Extent>,
 }
@@ -188,8 +191,9 @@ pub(super) fn open_zip(
     let archive = Archive::open(file, name).map_err(|error| error.to_string())?;
     let entries = archive
         .entries()
-        .filter(|entry| is_servable(entry))
-        .map(|entry| (entry.name().as_bytes(), zipped(identity, entry)));
+        .enumerate()
+        .filter(|(_, entry)| is_servable(entry))
+        .map(|(number, entry)| (entry.name().as_bytes(), zipped(identity, number, entry)));
     let index = ArchiveIndex::build(entries);
     Ok((Catalogue::Zip(archive), index))
 }
@@ -227,7 +231,7 @@ fn is_servable(entry: &Entry) -> bool {
     is_decodable && !entry.is_encrypted() && !entry.is_symlink()
 }
 
-fn zipped(archive: FileIdentity, entry: &Entry) -> PackEntry {
+fn zipped(archive: FileIdentity, number: usize, entry: &Entry) -> PackEntry {
     let identity = EntryIdentity {
         archive,
         crc32: entry.crc32(),
@@ -238,6 +242,7 @@ fn zipped(archive: FileIdentity, entry: &Entry) -> PackEntry {
         etag: ETag::of_entry(&identity),
         item: Item::Zipped(Zipped {
             entry: entry.clone(),
+            number,
             extent: OnceLock::new(),
         }),
     }

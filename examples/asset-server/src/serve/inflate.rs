@@ -13,6 +13,7 @@ use blobio::error::ArchiveErrorKind;
 use blobio::pack::zip::{Archive, Entry, Method};
 use blobio::queue::Class;
 
+use super::catalogue::Zipped;
 use super::held::reserve;
 use super::mounting::PackRoot;
 use super::queued::QueuedFile;
@@ -35,13 +36,14 @@ pub(super) fn is_streamed(worker: &Worker, entry: &Entry) -> bool {
 pub(super) async fn open(
     worker: &Rc<Worker>,
     pack: &PackRoot,
-    entry: &Entry,
+    zipped: &Zipped,
     class: Class,
 ) -> Result<Content, Failure> {
+    let entry = &zipped.entry;
     let len = entry.len();
     let archive = worker.packs[pack.index].zip(class)?;
     if !is_streamed(worker, entry) {
-        let key = Key::Zipped(pack.index, entry.header_offset());
+        let key = Key::Zipped(pack.index, zipped.number);
         let unpack = async {
             let read = archive.read_async(entry).await;
             read.map_err(|error| {

@@ -107,7 +107,7 @@ impl Source<'_> {
                 let file = worker.packs[pack.index].file().reader().clone();
                 Ok(Content::File(file, extent.offset))
             }
-            Item::Zipped(zipped) => inflate::open(worker, pack, &zipped.entry, class).await,
+            Item::Zipped(zipped) => inflate::open(worker, pack, zipped, class).await,
             Item::Packed(packed) => blocks::open(worker, pack, packed, body, class).await,
         }
     }

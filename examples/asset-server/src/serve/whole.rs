@@ -4,7 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::rc::Rc;
 
-use blobio::pack::chunked::ContentHash;
+use blobio::pack::chunked;
 use bytes::Bytes;
 use corelane::sync::Notify;
 
@@ -15,13 +15,14 @@ use super::worker::Worker;
 /// Entries up to this length, and to the capacity of the worker's cache, are kept whole.
 pub(super) const WHOLE_MAX: u64 = 16 << 20;
 
-/// What an entry is known by.
+/// What an entry is known by: all that its archive says of it. Less would do for archives that do
+/// not lie. But two entries may claim one place, and two contents one hash, with other lengths.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub(super) enum Key {
-    /// An archive's number, and where the entry's header is.
-    Zipped(usize, u64),
-    /// A pack's number among the archives, and the content's hash.
-    Content(usize, ContentHash),
+    /// An archive's number, and the entry's in its central directory.
+    Zipped(usize, usize),
+    /// A pack's number among the archives, and the content's record.
+    Content(usize, chunked::Content),
 }
 
 /// Why an entry is not unpacked.

@@ -6,6 +6,7 @@ mod http_table;
 
 mod archives;
 mod folders;
+mod hostile_archives;
 mod hostile_files;
 mod hostile_heads;
 mod hostile_paths;
