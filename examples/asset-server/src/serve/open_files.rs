@@ -7,7 +7,8 @@
 //! stays unseen for that long is what no inode of the file tells: that a folder or a link above it
 //! leads elsewhere now, or that a mount before it has a file of that name now.
 //!
-//! Of those that ask for a file at the same time one opens it, and all have the outcome.
+//! Of those that ask for a file at the same time one opens it, and all have the outcome; who asks
+//! while it is being opened, only if it is still true then.
 
 use std::cell::{Cell, RefCell};
 use std::collections::{HashMap, VecDeque};
@@ -103,6 +104,8 @@ pub(super) async fn get(
     }
     let metrics = worker.metrics();
     let asked = Instant::now();
+    // Whether who opens it began after it was asked for here: so does who is next after the first.
+    let mut is_later = false;
     let turn = loop {
         match files.look(folder, path, Instant::now()) {
             Look::There(open) => {
@@ -111,11 +114,11 @@ pub(super) async fn get(
             }
             Look::Underway(attempt) => {
                 attempt.ended.notified().await;
-                // There is none where who opened it was dropped on the way.
-                if let Some(outcome) = attempt.outcome.borrow().clone() {
+                if let Some(outcome) = attempt.outcome(is_later) {
                     metrics.open_file_hits.add(1);
                     return outcome.map_err(io::Error::from_raw_os_error);
                 }
+                is_later = true;
             }
             Look::Missing => break Turn::begin(worker, folder, path),
         }
@@ -274,6 +277,20 @@ fn identity(known: &Statx) -> FileIdentity {
     }
 }
 
+impl Attempt {
+    /// Gives the outcome to who waited for it, if it is an answer to them. One of an attempt that
+    /// began before they asked is none where the file was changed since, or was not found: it may
+    /// be there now. There is none either where who opened it was dropped on the way.
+    fn outcome(&self, is_later: bool) -> Option<Outcome> {
+        let outcome = self.outcome.borrow().clone()?;
+        let is_current = match &outcome {
+            Ok(Some(open)) => is_later || open.is_unchanged(),
+            Ok(None) | Err(_) => is_later,
+        };
+        is_current.then_some(outcome)
+    }
+}
+
 /// The turn of who opens a file; on drop those that wait are told.
 struct Turn<'w> {
     worker: &'w Worker,
@@ -312,5 +329,57 @@ impl Drop for Turn<'_> {
         state.folders[self.folder].underway.remove(&self.path);
         drop(state);
         self.attempt.ended.notify_waiters();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::path::Path;
+
+    use super::*;
+    use crate::plan::Ranges;
+
+    fn open(path: &Path) -> OpenFile {
+        let file = fs::File::open(path).unwrap();
+        let known = statx(&file, c"", AtFlags::EMPTY_PATH, StatxFlags::BASIC_STATS).unwrap();
+        OpenFile {
+            identity: identity(&known),
+            resource: Resource {
+                len: known.stx_size,
+                content_type: "",
+                etag: None,
+                last_modified: None,
+                ranges: Ranges::Many,
+                cache_control: None,
+            },
+            file: corelane::fs::File::from_std(file).into(),
+        }
+    }
+
+    fn attempt(outcome: Option<Outcome>) -> Attempt {
+        Attempt {
+            ended: Notify::new(),
+            outcome: RefCell::new(outcome),
+        }
+    }
+
+    #[corelane::test]
+    async fn who_asks_while_a_file_is_being_opened_gets_what_is_still_true() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("file");
+        fs::write(&path, "text").unwrap();
+        let found = attempt(Some(Ok(Some(open(&path)))));
+        assert!(found.outcome(false).is_some() && found.outcome(true).is_some());
+        let new = folder.path().join("new");
+        fs::write(&new, "text").unwrap();
+        fs::rename(&new, &path).unwrap();
+        assert!(found.outcome(false).is_none() && found.outcome(true).is_some());
+        for missed in [Ok(None), Err(libc::EACCES)] {
+            let missed = attempt(Some(missed));
+            assert!(missed.outcome(false).is_none() && missed.outcome(true).is_some());
+        }
+        let dropped = attempt(None);
+        assert!(dropped.outcome(false).is_none() && dropped.outcome(true).is_none());
     }
 }
