@@ -1,6 +1,5 @@
 //! The current worker's buffer pool.
 
-use std::future::poll_fn;
 use std::io;
 use std::rc::Rc;
 
@@ -60,7 +59,7 @@ impl Pool {
     ///
     /// Nothing is lost.
     pub async fn get(&self) -> PoolBuf {
-        poll_fn(|cx| self.core.poll_get(cx)).await
+        self.core.get().await
     }
 
     /// Returns how many bytes each buffer holds.

@@ -165,9 +165,10 @@ impl Future for Idle {
         }
         let known = self.waker.as_ref();
         if !known.is_some_and(|known| known.will_wake(cx.waker())) {
-            self.waker = Some(cx.waker().clone());
+            let former = self.waker.replace(cx.waker().clone());
             let core = context::current();
-            core.idlers.add(was_idle, cx.waker().clone());
+            core.idlers
+                .add(was_idle, cx.waker().clone(), former.is_some());
         }
         Poll::Pending
     }

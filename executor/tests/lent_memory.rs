@@ -372,6 +372,44 @@ fn a_waker_that_panics_keeps_no_other_stream_from_its_buffer() {
     });
 }
 
+/// A stream that finds no buffer has one waker with its ring, however often it is polled, and takes it
+/// along when it goes.
+#[test]
+fn a_stream_that_goes_leaves_no_waker() {
+    on_each(|config, seed| {
+        if seed > 0 {
+            return;
+        }
+        Worker::new(config).unwrap().block_on(async {
+            let ring = BufRing::new(1, 8).unwrap();
+            let pairs = [(); 2].map(|()| std_unix::UnixStream::pair().unwrap());
+            let [(hoards, _a), (starves, _b)] = pairs.map(|(ours, mut theirs)| {
+                theirs.write_all(b"data").unwrap();
+                (UnixStream::from_std(ours).unwrap(), theirs)
+            });
+            let mut hoards = hoards.recv_stream(&ring);
+            let hoarded = hoards.next().await.unwrap().unwrap();
+            drop(hoards);
+            let mut starves = starves.recv_stream(&ring);
+            let counts = [(); 2].map(|()| Arc::new(Panics::default()));
+            for _ in 0..3 {
+                for count in &counts {
+                    let waker = Waker::from(Arc::clone(count));
+                    let polled = starves.poll_next(&mut Context::from_waker(&waker));
+                    assert!(polled.is_pending());
+                    settle(|| corelane::stats().in_flight == 0).await;
+                }
+            }
+            let left = counts.each_ref().map(Arc::strong_count);
+            assert_eq!(left, [1, 2]);
+            drop(starves);
+            let left = counts.each_ref().map(Arc::strong_count);
+            assert_eq!(left, [1, 1]);
+            drop(hoarded);
+        });
+    });
+}
+
 async fn settle(mut is: impl FnMut() -> bool) {
     let start = Instant::now();
     while !is() {

@@ -1,6 +1,8 @@
 //! Models of the pool's return list: each buffer comes home once, and who waits for one is told.
 
 use std::collections::HashSet;
+use std::future::Future;
+use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll, Wake, Waker};
@@ -48,8 +50,9 @@ impl Home {
     fn get(&self) -> PoolBuf {
         let woken = Arc::new(Sleeper(loom::sync::Notify::new()));
         let waker = Waker::from(woken);
+        let mut get = pin!(self.pool.get());
         loop {
-            if let Poll::Ready(buf) = self.pool.poll_get(&mut Context::from_waker(&waker)) {
+            if let Poll::Ready(buf) = get.as_mut().poll(&mut Context::from_waker(&waker)) {
                 return buf;
             }
             if !self.pool.has_news() {

@@ -22,6 +22,7 @@ mod erased;
 mod loom_tests;
 pub(crate) mod pool;
 mod slice;
+pub(crate) mod waiting;
 
 pub use aligned::AlignedBuf;
 pub(crate) use erased::{Erased, Loose};

@@ -14,11 +14,12 @@
 
 use std::any::Any;
 use std::cell::RefCell;
-use std::collections::VecDeque;
 use std::fmt;
 use std::io;
 use std::ops::{Deref, DerefMut};
+use std::pin::Pin;
 use std::ptr::NonNull;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 #[cfg(not(corelane_loom))]
@@ -28,9 +29,9 @@ use std::task::{Context, Poll, Waker};
 #[cfg(corelane_loom)]
 use loom::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize};
 
+use super::waiting::{Place, Waiting};
 use super::{IoBuf, IoBufMut};
 use crate::config::PoolConfig;
-use crate::guard::guarded_each;
 use crate::sys::mmap::Mapping;
 
 const NONE: u32 = u32::MAX;
@@ -54,7 +55,13 @@ struct Shared {
 pub(crate) struct PoolCore {
     shared: Arc<Shared>,
     free: RefCell<Vec<u32>>,
-    waiters: RefCell<VecDeque<Waker>>,
+    waiting: Waiting,
+}
+
+/// Waits for a buffer: the future of [`PoolCore::get`].
+pub(crate) struct Get<'a> {
+    pool: &'a Rc<PoolCore>,
+    place: Place,
 }
 
 impl PoolCore {
@@ -95,7 +102,7 @@ impl PoolCore {
         Ok(Self {
             shared,
             free: RefCell::new((0..count).rev().collect()),
-            waiters: RefCell::new(VecDeque::new()),
+            waiting: Waiting::default(),
         })
     }
 
@@ -107,7 +114,7 @@ impl PoolCore {
         self.shared.buffer_len
     }
 
-    pub(crate) fn try_get(self: &std::rc::Rc<Self>) -> Option<PoolBuf> {
+    pub(crate) fn try_get(self: &Rc<Self>) -> Option<PoolBuf> {
         let mut free = self.free.borrow_mut();
         if free.is_empty() {
             self.shared.take_returned(&mut free);
@@ -121,16 +128,20 @@ impl PoolCore {
         })
     }
 
+    /// Takes a buffer, and waits until one comes home.
+    pub(crate) fn get(self: &Rc<Self>) -> Get<'_> {
+        Get {
+            pool: self,
+            place: Place::default(),
+        }
+    }
+
     /// Takes a buffer or remembers whom to wake when one comes home.
-    pub(crate) fn poll_get(self: &std::rc::Rc<Self>, cx: &mut Context<'_>) -> Poll<PoolBuf> {
+    fn poll_get(self: &Rc<Self>, place: &mut Place, waker: &Waker) -> Poll<PoolBuf> {
         if let Some(buf) = self.try_get() {
             return Poll::Ready(buf);
         }
-        let waker = cx.waker().clone();
-        let known = |waiter: &Waker| waiter.will_wake(&waker);
-        if !self.waiters.borrow().back().is_some_and(known) {
-            self.waiters.borrow_mut().push_back(waker);
-        }
+        self.waiting.wait(place, waker);
         self.shared.waited_for.store(true, Ordering::SeqCst);
         // A buffer may have come home between the first look and the flag.
         match self.try_get() {
@@ -159,8 +170,22 @@ impl PoolCore {
         }
         drop(free);
         self.shared.waited_for.store(false, Ordering::SeqCst);
-        let waiters = std::mem::take(&mut *self.waiters.borrow_mut());
-        guarded_each(waiters.into_iter(), Waker::wake);
+        self.waiting.wake_all();
+    }
+}
+
+impl Future for Get<'_> {
+    type Output = PoolBuf;
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<PoolBuf> {
+        let this = self.get_mut();
+        this.pool.poll_get(&mut this.place, context.waker())
+    }
+}
+
+impl Drop for Get<'_> {
+    fn drop(&mut self) {
+        self.pool.waiting.leave(&mut self.place);
     }
 }
 
@@ -303,8 +328,6 @@ unsafe impl IoBufMut for PoolBuf {
 
 #[cfg(all(test, not(corelane_loom)))]
 mod tests {
-    use std::rc::Rc;
-
     use super::*;
 
     fn pool(count: usize) -> Rc<PoolCore> {

@@ -12,7 +12,7 @@ use super::{IoBuf, IoBufMut};
 /// A part of a buffer; made by [`IoBuf::slice`].
 ///
 /// Reads fill the part and leave what lies before it alone.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Debug, PartialEq, Eq)]
 pub struct Slice<B> {
     inner: B,
     begin: usize,
@@ -35,6 +35,11 @@ impl<B: IoBuf> Slice<B> {
             begin <= end,
             "the slice begins at {begin} but ends at {end}"
         );
+        Self::checked(inner, begin, end)
+    }
+
+    /// The only way to make one: `set_init` relies on what is checked here.
+    fn checked(inner: B, begin: usize, end: usize) -> Self {
         let init_len = inner.init_len();
         assert!(
             begin <= init_len,
@@ -65,6 +70,18 @@ impl<B: IoBuf> Slice<B> {
     fn window(&self, len: usize) -> (usize, usize) {
         let begin = self.begin.min(len);
         (begin, self.end.min(len) - begin)
+    }
+}
+
+/// The same part of a clone of the buffer.
+///
+/// # Panics
+///
+/// Panics when the buffer's clone has fewer initialised bytes than lie before the part: what clones
+/// have is up to their type.
+impl<B: IoBuf + Clone> Clone for Slice<B> {
+    fn clone(&self) -> Self {
+        Self::checked(self.inner.clone(), self.begin, self.end)
     }
 }
 
@@ -100,7 +117,7 @@ unsafe impl<B: IoBufMut> IoBufMut for Slice<B> {
     unsafe fn set_init(&mut self, len: usize) {
         let (begin, _) = self.window(self.inner.capacity());
         let total = (begin + len).max(self.inner.init_len());
-        // SAFETY: the bytes before `begin` are initialised, as the constructor checked; the
+        // SAFETY: the bytes before `begin` are initialised, as `checked` has seen; the
         // caller promises the `len` behind them, which lie within the capacity.
         unsafe { self.inner.set_init(total) };
     }
@@ -125,6 +142,39 @@ mod tests {
         let mut buf = Vec::with_capacity(10);
         buf.extend([1u8, 2]);
         let _ = buf.slice(5..);
+    }
+
+    /// Its clones are empty.
+    struct Forgetful(Vec<u8>);
+
+    impl Clone for Forgetful {
+        fn clone(&self) -> Self {
+            Self(Vec::with_capacity(self.0.capacity()))
+        }
+    }
+
+    // SAFETY: as the vector's.
+    unsafe impl IoBuf for Forgetful {
+        fn stable_ptr(&self) -> *const u8 {
+            self.0.stable_ptr()
+        }
+
+        fn init_len(&self) -> usize {
+            self.0.init_len()
+        }
+    }
+
+    #[test]
+    #[should_panic(expected = "behind the 0 initialised bytes")]
+    fn a_hole_that_a_clone_would_make_is_refused() {
+        let slice = Forgetful(vec![1, 2, 3, 4]).slice(2..);
+        let _ = slice.clone();
+    }
+
+    #[test]
+    fn a_clone_is_the_same_part() {
+        let slice = vec![1u8, 2, 3, 4].slice(1..3);
+        assert_eq!(slice.clone(), slice);
     }
 
     #[test]

@@ -11,16 +11,15 @@
     reason = "reads what the kernel wrote into the ring's buffers"
 )]
 
-use std::cell::{Cell, RefCell};
-use std::collections::VecDeque;
+use std::cell::Cell;
 use std::io;
 use std::ops::Deref;
 use std::rc::Rc;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll};
 
 use super::stream::Stream;
+use crate::buf::waiting::{Place, Waiting};
 use crate::driver::Multishot;
-use crate::guard::guarded_each;
 use crate::op::kinds::recv_multi::{BufGroup, GroupUse, RecvMulti, buffer_id};
 use crate::ring::buf_ring::BufRingMemory;
 use crate::worker::{Core, context};
@@ -44,7 +43,7 @@ pub(super) struct Group {
     /// Some came back that the starved have not been told of.
     unannounced: Cell<bool>,
     /// Streams that found no buffer.
-    starved: RefCell<VecDeque<Waker>>,
+    starved: Waiting,
 }
 
 impl BufGroup for Group {
@@ -60,8 +59,7 @@ impl BufGroup for Group {
 
     fn announce(&self) {
         if self.unannounced.replace(false) {
-            let starved = std::mem::take(&mut *self.starved.borrow_mut());
-            guarded_each(starved.into_iter(), Waker::wake);
+            self.starved.wake_all();
         }
     }
 }
@@ -96,7 +94,7 @@ impl BufRing {
             core,
             provided: Cell::new(0),
             unannounced: Cell::new(false),
-            starved: RefCell::default(),
+            starved: Waiting::default(),
         };
         Ok(Self {
             group: Rc::new(group),
@@ -148,6 +146,8 @@ pub struct RecvStream {
     recv: Multishot<RecvMulti<Group>>,
     /// How many buffers had come back when the operation was armed.
     armed_at: u64,
+    /// Among the starved.
+    place: Place,
     ended: bool,
 }
 
@@ -163,6 +163,7 @@ impl RecvStream {
         Self {
             recv: stream.core.multishot(RecvMulti::new(), memory),
             armed_at: 0,
+            place: Place::default(),
             ended: false,
         }
     }
@@ -207,8 +208,7 @@ impl RecvStream {
             if group.provided.get() == self.armed_at {
                 // All are out, as buffers or in the queues of streams: armed again when one
                 // comes back.
-                let waker = cx.waker().clone();
-                group.starved.borrow_mut().push_back(waker);
+                group.starved.wait(&mut self.place, cx.waker());
                 return Poll::Pending;
             }
         };
@@ -234,6 +234,13 @@ impl RecvStream {
                 Poll::Ready(Some(Err(error)))
             }
         }
+    }
+}
+
+impl Drop for RecvStream {
+    fn drop(&mut self) {
+        let group = &self.recv.memory().group;
+        group.starved.leave(&mut self.place);
     }
 }
 

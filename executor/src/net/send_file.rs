@@ -49,7 +49,7 @@ async fn warm(stream: &Stream, file: &File, at: u64, len: u64) -> io::Result<u64
     let pool = Rc::clone(stream.core.pool()?);
     let want = usize::try_from(len).unwrap_or(usize::MAX);
     loop {
-        let buf = std::future::poll_fn(|cx| pool.poll_get(cx)).await;
+        let buf = pool.get().await;
         match file.read_at(buf.slice(..want), at).await.0 {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             result => return result.map(|count| count as u64),

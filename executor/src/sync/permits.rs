@@ -5,6 +5,7 @@ use std::task::{Context, Poll, Waker};
 
 use super::lock::Lock;
 use super::waiters::{Grant, Removed, Waiters, WakeList};
+use crate::guard::guarded;
 
 #[derive(Debug)]
 pub(crate) struct Permits {
@@ -156,7 +157,13 @@ pub(crate) fn poll_look<S, R>(
     let mut spare = None;
     loop {
         match lock.with(|state| look(state, context.waker(), &mut spare)) {
-            (Look::Ready, value) => return Poll::Ready(value),
+            (Look::Ready, value) => {
+                // What was taken is not lost where dropping a waker panics.
+                if let Some(spare) = spare {
+                    guarded(|| drop(spare));
+                }
+                return Poll::Ready(value);
+            }
             (Look::Pending, _) => return Poll::Pending,
             (Look::NeedWaker, _) => spare = Some(context.waker().clone()),
         }
@@ -199,6 +206,7 @@ pub(crate) fn wake_in_parts<S>(
 pub(crate) fn abandon<S: HasPermits>(lock: &impl Lock<S>, key: usize, need: usize) {
     let removed = lock.with(|state| state.permits().cancel(key, need));
     // Also when it was still waiting: it may have needed more than those behind it.
-    drop(removed);
     wake_granted(lock);
+    // The last, as dropping a waker may panic.
+    drop(removed);
 }

@@ -1,0 +1,188 @@
+//! Wakers that panic where the library drops them, or use what waits where it clones them.
+
+mod support;
+
+use std::cell::{Cell, RefCell};
+use std::future::Future;
+use std::mem::ManuallyDrop;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::task::{Context, Poll, RawWaker, RawWakerVTable, Wake, Waker};
+use std::time::Duration;
+
+use corelane::sync::{Notify, Semaphore, channel, local, oneshot};
+use corelane::time::timeout;
+use corelane::{Config, PoolConfig, Worker, idle, pool};
+
+use support::worker;
+
+/// Panics when the last of its wakers is dropped, once it is told to.
+#[derive(Default)]
+struct Last {
+    is_armed: AtomicBool,
+    wakes: AtomicUsize,
+}
+
+impl Wake for Last {
+    fn wake(self: Arc<Self>) {
+        self.wakes.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+impl Drop for Last {
+    fn drop(&mut self) {
+        assert!(!*self.is_armed.get_mut(), "the last waker is dropped");
+    }
+}
+
+/// Polls a future, and leaves it with the only waker of one that panics when it is dropped.
+fn leave_the_last_waker(future: std::pin::Pin<&mut impl Future>) {
+    let last = Arc::new(Last::default());
+    last.is_armed.store(true, Ordering::Relaxed);
+    let waker = Waker::from(last);
+    assert!(future.poll(&mut Context::from_waker(&waker)).is_pending());
+}
+
+#[test]
+fn a_waker_that_cannot_be_dropped_keeps_nobody_from_permits() {
+    let semaphore = Semaphore::new(3);
+    let mut large = Box::pin(semaphore.acquire(5));
+    leave_the_last_waker(large.as_mut());
+    let counts = Arc::new(Last::default());
+    let waker = Waker::from(Arc::clone(&counts));
+    let mut small = pin!(semaphore.acquire(2));
+    let mut context = Context::from_waker(&waker);
+    assert!(small.as_mut().poll(&mut context).is_pending());
+    catch_unwind(AssertUnwindSafe(|| drop(large))).unwrap_err();
+    assert_eq!(counts.wakes.load(Ordering::Relaxed), 1);
+    assert!(small.as_mut().poll(&mut context).is_ready());
+}
+
+#[test]
+fn a_waker_that_cannot_be_dropped_keeps_nobody_from_idling() {
+    worker().block_on(async {
+        let mut gone = Box::pin(idle());
+        leave_the_last_waker(gone.as_mut());
+        drop(gone);
+        let idled = timeout(Duration::from_secs(10), idle()).await;
+        assert!(idled.is_ok(), "an idle worker that does not say so");
+    });
+}
+
+/// A waker in the hands of its user: what it does when it is cloned, and whether it can be dropped
+/// after that.
+#[derive(Default)]
+struct Hostile {
+    on_clone: RefCell<Option<Box<dyn FnOnce()>>>,
+    is_armed: Cell<bool>,
+}
+
+impl Hostile {
+    const TABLE: RawWakerVTable = RawWakerVTable::new(Self::clone, Self::drop, |_| {}, Self::drop);
+
+    fn of<'a>(data: *const ()) -> &'a Self {
+        // SAFETY: the one place that makes such wakers leaks what they point to, and stays on its
+        // thread.
+        unsafe { &*data.cast::<Self>() }
+    }
+
+    fn clone(data: *const ()) -> RawWaker {
+        let this = Self::of(data);
+        if let Some(run) = this.on_clone.take() {
+            run();
+        }
+        this.is_armed.set(true);
+        RawWaker::new(data, &Self::TABLE)
+    }
+
+    fn drop(data: *const ()) {
+        assert!(!Self::of(data).is_armed.take(), "a waker is dropped");
+    }
+}
+
+/// Polls with a waker that runs something when it is cloned, and panics when the clone is dropped.
+fn poll_hostile<F: Future>(future: F, on_clone: impl FnOnce() + 'static) -> Poll<F::Output> {
+    let hostile: &'static Hostile = Box::leak(Box::default());
+    *hostile.on_clone.borrow_mut() = Some(Box::new(on_clone));
+    let data = (&raw const *hostile).cast();
+    // SAFETY: the functions keep the contract of wakers, and what they point to is there for ever.
+    let waker = ManuallyDrop::new(unsafe { Waker::new(data, &Hostile::TABLE) });
+    pin!(future).poll(&mut Context::from_waker(&waker))
+}
+
+#[test]
+fn what_comes_while_a_waker_is_cloned_is_not_lost_where_it_cannot_be_dropped() {
+    let semaphore = Semaphore::new(1);
+    let held = semaphore.try_acquire(1).unwrap();
+    let permit = poll_hostile(semaphore.acquire(1), move || drop(held));
+    assert!(permit.is_ready());
+    drop(permit);
+    assert_eq!(semaphore.available(), 1);
+
+    let notify: &'static Notify = Box::leak(Box::default());
+    assert!(poll_hostile(notify.notified(), || notify.notify_one()).is_ready());
+
+    let (sender, receiver) = oneshot::channel();
+    let received = poll_hostile(receiver, move || sender.send(5).unwrap());
+    assert_eq!(received, Poll::Ready(Ok(5)));
+
+    let (sender, mut receiver) = local::bounded(1);
+    let received = poll_hostile(receiver.recv(), move || sender.try_send(6).unwrap());
+    assert_eq!(received, Poll::Ready(Some(6)));
+}
+
+/// The receiver waits, and is told of a value that is sent in this way as well.
+#[test]
+fn a_value_that_is_sent_with_a_waker_that_cannot_be_dropped_wakes_its_receiver() {
+    let (sender, mut receiver) = channel::bounded(1);
+    sender.try_send(1).unwrap();
+    let counts = Arc::new(Last::default());
+    let waker = Waker::from(Arc::clone(&counts));
+    let (give, take) = std::sync::mpsc::channel();
+    let sent = poll_hostile(sender.send(2), move || {
+        assert_eq!(receiver.try_recv(), Ok(1));
+        // It begins to wait.
+        let mut receiver = Box::new(receiver);
+        let polled = pin!(receiver.recv()).poll(&mut Context::from_waker(&waker));
+        assert!(polled.is_pending());
+        give.send(receiver).unwrap();
+    });
+    assert_eq!(sent, Poll::Ready(Ok(())));
+    assert_eq!(take.recv().unwrap().try_recv(), Ok(2));
+}
+
+#[test]
+fn who_waits_no_more_for_a_buffer_or_to_idle_leaves_no_waker() {
+    let config = Config::new().pool(PoolConfig::new(1, 4096));
+    Worker::new(config).unwrap().block_on(async {
+        let pool = pool().unwrap();
+        let buf = pool.get().await;
+        let counts = Arc::new(Last::default());
+        let waker = Waker::from(Arc::clone(&counts));
+        let mut context = Context::from_waker(&waker);
+        for _ in 0..100 {
+            assert!(pin!(pool.get()).poll(&mut context).is_pending());
+        }
+        // Nor more than one, however it is polled.
+        let mut get = Box::pin(pool.get());
+        for _ in 0..100 {
+            assert!(get.as_mut().poll(&mut context).is_pending());
+            let mut other = Context::from_waker(Waker::noop());
+            assert!(get.as_mut().poll(&mut other).is_pending());
+        }
+        drop((get, buf));
+        assert_eq!(Arc::strong_count(&counts), 2, "the pool has wakers");
+
+        let mut idling = Box::pin(idle());
+        for _ in 0..1_000 {
+            assert!(pin!(idle()).poll(&mut context).is_pending());
+            assert!(idling.as_mut().poll(&mut context).is_pending());
+            let mut other = Context::from_waker(Waker::noop());
+            assert!(idling.as_mut().poll(&mut other).is_pending());
+        }
+        let left = Arc::strong_count(&counts);
+        assert!(left < 100, "{left} wakers of who is gone");
+    });
+}
