@@ -6,7 +6,8 @@ use std::cell::{Cell, RefCell};
 use std::future::Future;
 use std::mem::ManuallyDrop;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::pin::pin;
+use std::pin::{Pin, pin};
+use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::task::{Context, Poll, RawWaker, RawWakerVTable, Wake, Waker};
@@ -38,7 +39,7 @@ impl Drop for Last {
 }
 
 /// Polls a future, and leaves it with the only waker of one that panics when it is dropped.
-fn leave_the_last_waker(future: std::pin::Pin<&mut impl Future>) {
+fn leave_the_last_waker(future: Pin<&mut impl Future>) {
     let last = Arc::new(Last::default());
     last.is_armed.store(true, Ordering::Relaxed);
     let waker = Waker::from(last);
@@ -83,8 +84,8 @@ impl Hostile {
     const TABLE: RawWakerVTable = RawWakerVTable::new(Self::clone, Self::drop, |_| {}, Self::drop);
 
     fn of<'a>(data: *const ()) -> &'a Self {
-        // SAFETY: the one place that makes such wakers leaks what they point to, and stays on its
-        // thread.
+        // SAFETY: the one place that makes such wakers keeps what they point to until the future that
+        // they were given to is gone, and stays on its thread.
         unsafe { &*data.cast::<Self>() }
     }
 
@@ -104,10 +105,10 @@ impl Hostile {
 
 /// Polls with a waker that runs something when it is cloned, and panics when the clone is dropped.
 fn poll_hostile<F: Future>(future: F, on_clone: impl FnOnce() + 'static) -> Poll<F::Output> {
-    let hostile: &'static Hostile = Box::leak(Box::default());
+    let hostile = Hostile::default();
     *hostile.on_clone.borrow_mut() = Some(Box::new(on_clone));
-    let data = (&raw const *hostile).cast();
-    // SAFETY: the functions keep the contract of wakers, and what they point to is there for ever.
+    let data = (&raw const hostile).cast();
+    // SAFETY: the functions keep the contract of wakers, and what they point to outlives the future.
     let waker = ManuallyDrop::new(unsafe { Waker::new(data, &Hostile::TABLE) });
     pin!(future).poll(&mut Context::from_waker(&waker))
 }
@@ -121,8 +122,9 @@ fn what_comes_while_a_waker_is_cloned_is_not_lost_where_it_cannot_be_dropped() {
     drop(permit);
     assert_eq!(semaphore.available(), 1);
 
-    let notify: &'static Notify = Box::leak(Box::default());
-    assert!(poll_hostile(notify.notified(), || notify.notify_one()).is_ready());
+    let notify = Rc::new(Notify::new());
+    let told = Rc::clone(&notify);
+    assert!(poll_hostile(notify.notified(), move || told.notify_one()).is_ready());
 
     let (sender, receiver) = oneshot::channel();
     let received = poll_hostile(receiver, move || sender.send(5).unwrap());

@@ -133,18 +133,6 @@ impl Permit {
     pub fn credits(&self) -> u64 {
         self.credits
     }
-
-    /// Gives back all but `credits`, as a body is sent; does nothing if it holds no more.
-    pub fn shrink_to(&mut self, credits: u64) {
-        if let Some(surplus) = self
-            .credits
-            .checked_sub(credits)
-            .filter(|&surplus| surplus > 0)
-        {
-            self.credits = credits;
-            self.limit.release(self.worker, surplus);
-        }
-    }
 }
 
 impl Drop for Permit {

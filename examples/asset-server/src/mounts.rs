@@ -35,6 +35,13 @@ pub enum Source<F, A, E> {
     Archive(A, ArchiveIndex<E>),
 }
 
+impl<F, A, E> Source<F, A, E> {
+    /// Returns whether it is an archive.
+    pub fn is_archive(&self) -> bool {
+        matches!(self, Self::Archive(..))
+    }
+}
+
 /// A place where a file may be.
 #[derive(Debug)]
 pub enum Candidate<'m, F, A, E> {
@@ -220,10 +227,26 @@ impl Listing {
             .or_insert(len);
     }
 
+    /// Returns the number of names.
+    pub fn len(&self) -> usize {
+        self.children.len()
+    }
+
+    /// Returns whether there is no name.
+    pub fn is_empty(&self) -> bool {
+        self.children.is_empty()
+    }
+
     /// Returns the listing sorted by name.
     pub fn into_children(self) -> Vec<Child> {
+        self.into_first(usize::MAX)
+    }
+
+    /// Returns the first `count` names of the listing sorted by name.
+    pub fn into_first(self, count: usize) -> Vec<Child> {
         self.children
             .into_iter()
+            .take(count)
             .map(|((name, _), len)| Child { name, len })
             .collect()
     }

@@ -11,6 +11,9 @@ pub const LINES_MAX: usize = 500;
 /// How many of a mount's top-level names the page of mounts shows.
 pub const PREVIEW_MAX: usize = 50;
 
+/// How many names of one folder are listed at most, for each mount that has it.
+pub const NAMES_MAX: usize = 100_000;
+
 /// The media type of the pages.
 pub const CONTENT_TYPE: &str = "text/html; charset=utf-8";
 
@@ -67,6 +70,12 @@ pub fn folder(path: &RelPath, children: &[Child], page: usize) -> String {
     href(&mut out, parent(path.as_bytes()).unwrap_or_default(), true);
     out.push_str("\">up</a> &middot; <a href=\"/\">mounts</a></p>\n");
     table(&mut out, path, shown);
+    if children.len() >= NAMES_MAX {
+        text(
+            &mut out,
+            format_args!("<p>No more than {NAMES_MAX} names of a mount are listed.</p>\n"),
+        );
+    }
     if pages > 1 {
         text(
             &mut out,

@@ -36,20 +36,6 @@ fn a_take_is_all_or_none() {
     assert_eq!((limit.in_use(), limit.max()), (0, 10));
 }
 
-#[test]
-fn a_permit_shrinks_and_never_grows() {
-    let limit = Limit::new(10, 1, 2);
-    let mut permit = limit.try_take(0, 8).unwrap();
-    permit.shrink_to(3);
-    assert_eq!((permit.credits(), limit.in_use()), (3, 3));
-    permit.shrink_to(5);
-    assert_eq!((permit.credits(), limit.in_use()), (3, 3));
-    permit.shrink_to(0);
-    assert_eq!(limit.in_use(), 0);
-    drop(permit);
-    assert_eq!(limit.in_use(), 0);
-}
-
 /// The sum of what the workers hold is counted beside the limit, after each take and before each
 /// release, so it can only be an underestimate of what the limit has given out.
 #[test]

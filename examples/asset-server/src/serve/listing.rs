@@ -13,27 +13,34 @@ use super::lookup;
 use super::mounting::FolderRoot;
 use super::source::Failure;
 use super::worker::Worker;
-use crate::mounts::{ArchiveIndex, Listing, Source};
+use crate::mounts::{Listing, Source};
+use crate::page::NAMES_MAX;
 use crate::path::RelPath;
 
-/// Most names of one folder that are listed.
-const NAMES_MAX: usize = 100_000;
-
-/// Most names of an archive that are listed on the I/O core.
+/// Most names that are listed on the I/O core.
 const ON_CORE_MAX: usize = 256;
 
 /// Most links of one folder that are followed to see whether they lead to something.
 const LINKS_MAX: usize = 256;
 
-/// What a folder holds under a name.
-enum Item {
+/// What a folder holds.
+#[derive(Default)]
+struct Items {
+    /// Files by name, with their lengths, and folders.
+    found: Vec<(Vec<u8>, Option<u64>)>,
+    /// What may be either, by name.
+    links: Vec<Vec<u8>>,
+}
+
+/// What an entry of a folder is.
+enum Looked {
     File(u64),
     Folder,
     Link,
 }
 
 /// Lists a folder of one mount, by its position; returns whether it is there. Of an archive it lists
-/// at most `count_max` names.
+/// at most `count_max` names, and of any mount at most [`NAMES_MAX`].
 pub(super) async fn list(
     worker: &Rc<Worker>,
     mount: usize,
@@ -45,26 +52,18 @@ pub(super) async fn list(
         let name = path.as_bytes().escape_ascii();
         Failure::of(worker, &format_args!("cannot list {name}: {error}"))
     };
+    let count_max = count_max.min(NAMES_MAX);
     match &worker.site.mounts.as_slice()[mount].source {
-        Source::Archive(_, index) if index.len().min(count_max) <= ON_CORE_MAX => {
-            Ok(list_entries(index, path.as_bytes(), count_max, listing))
-        }
-        Source::Archive(..) => {
+        Source::Archive(_, index) => {
             let (site, folder) = (Arc::clone(&worker.site), path.as_bytes().to_vec());
-            let mut taken = std::mem::take(listing);
-            let list = move || {
-                let exists = match &site.mounts.as_slice()[mount].source {
-                    Source::Archive(_, index) => {
-                        list_entries(index, &folder, count_max, &mut taken)
-                    }
-                    Source::Folder(_) => false,
-                };
-                (exists, taken)
+            let list = move |listing: &mut Listing| match &site.mounts.as_slice()[mount].source {
+                Source::Archive(_, index) => {
+                    index.list(&folder, count_max, PackEntry::len, listing)
+                }
+                Source::Folder(_) => false,
             };
-            let listed = corelane::spawn_blocking(list).await;
-            let (exists, listed) = listed.map_err(|error| failed(&error))?;
-            *listing = listed;
-            Ok(exists)
+            let added = add(listing, index.len().min(count_max), list).await;
+            added.map_err(|error| failed(&error))
         }
         Source::Folder(root) => {
             let listed = list_folder(worker, root, path, listing).await;
@@ -76,13 +75,32 @@ pub(super) async fn list(
     }
 }
 
-fn list_entries(
-    index: &ArchiveIndex<PackEntry>,
-    folder: &[u8],
-    count_max: usize,
+/// Adds up to `count` names to a listing, off the I/O core if they are many.
+async fn add<T: Send + 'static>(
     listing: &mut Listing,
-) -> bool {
-    index.list(folder, count_max, PackEntry::len, listing)
+    count: usize,
+    add: impl FnOnce(&mut Listing) -> T + Send + 'static,
+) -> io::Result<T> {
+    if listing.len() + count <= ON_CORE_MAX {
+        return Ok(add(listing));
+    }
+    let mut taken = std::mem::take(listing);
+    let (value, taken) = corelane::spawn_blocking(move || (add(&mut taken), taken)).await?;
+    *listing = taken;
+    Ok(value)
+}
+
+/// Makes something of a finished listing, off the I/O core if it is long.
+pub(super) async fn consume<T: Send + 'static>(
+    worker: &Rc<Worker>,
+    listing: Listing,
+    consume: impl FnOnce(Listing) -> T + Send + 'static,
+) -> Result<T, Failure> {
+    if listing.len() <= ON_CORE_MAX {
+        return Ok(consume(listing));
+    }
+    let consumed = corelane::spawn_blocking(move || consume(listing)).await;
+    consumed.map_err(|error| Failure::of(worker, &format_args!("cannot list: {error}")))
 }
 
 async fn list_folder(
@@ -100,64 +118,71 @@ async fn list_folder(
     };
     let folder = folder.as_fd().try_clone_to_owned()?;
     let items = corelane::spawn_blocking(move || read_folder(&folder)).await??;
-    let mut links_left = LINKS_MAX;
-    for (name, item) in items {
-        match item {
-            Item::File(len) => listing.add(&name, Some(len)),
-            Item::Folder => listing.add(&name, None),
-            Item::Link if links_left > 0 => {
-                links_left -= 1;
-                let joined = [path.as_bytes(), b"/", &name].concat();
-                let joined = joined.strip_prefix(b"/").unwrap_or(&joined);
-                let Ok(target) = RelPath::from_name(joined) else {
-                    continue;
-                };
-                match lookup::open_beneath(dir, &target, libc::O_PATH).await {
-                    Ok(Some((_, metadata))) if metadata.is_file() => {
-                        listing.add(&name, Some(metadata.len()));
-                    }
-                    Ok(Some((_, metadata))) if metadata.is_dir() => listing.add(&name, None),
-                    Ok(_) => {}
-                    Err(error) if lookup::is_denied(&error) => {}
-                    Err(error) => return Err(error),
-                }
+    let mut found = items.found;
+    for name in items.links {
+        let joined = [path.as_bytes(), b"/", &name].concat();
+        let joined = joined.strip_prefix(b"/").unwrap_or(&joined);
+        let Ok(target) = RelPath::from_name(joined) else {
+            continue;
+        };
+        match lookup::open_beneath(dir, &target, libc::O_PATH).await {
+            Ok(Some((_, metadata))) if metadata.is_file() => {
+                found.push((name, Some(metadata.len())));
             }
-            Item::Link => {}
+            Ok(Some((_, metadata))) if metadata.is_dir() => found.push((name, None)),
+            Ok(_) => {}
+            Err(error) if lookup::is_denied(&error) => {}
+            Err(error) => return Err(error),
         }
     }
+    let count = found.len();
+    let add_all = move |listing: &mut Listing| {
+        for (name, len) in found {
+            listing.add(&name, len);
+        }
+    };
+    add(listing, count, add_all).await?;
     Ok(true)
 }
 
 /// Reads an open folder, which may have been moved since, by its descriptor.
-fn read_folder(folder: &OwnedFd) -> io::Result<Vec<(Vec<u8>, Item)>> {
+fn read_folder(folder: &OwnedFd) -> io::Result<Items> {
     let path = format!("/proc/self/fd/{}", folder.as_raw_fd());
-    let mut items = Vec::new();
+    let mut items = Items::default();
     for entry in fs::read_dir(path)? {
         let entry = entry?;
         let name = entry.file_name();
         let Some(name) = servable_name(&name) else {
             continue;
         };
-        let kind = entry.file_type()?;
-        let item = if kind.is_dir() {
-            Item::Folder
-        } else if kind.is_symlink() {
-            Item::Link
-        } else if kind.is_file() {
-            match entry.metadata() {
-                Ok(metadata) => Item::File(metadata.len()),
-                // It is gone already.
-                Err(_) => continue,
-            }
-        } else {
-            continue;
-        };
-        items.push((name, item));
-        if items.len() == NAMES_MAX {
+        match look_at(&entry) {
+            Ok(Some(Looked::Link)) if items.links.len() < LINKS_MAX => items.links.push(name),
+            Ok(Some(Looked::Link) | None) => {}
+            Ok(Some(Looked::File(len))) => items.found.push((name, Some(len))),
+            Ok(Some(Looked::Folder)) => items.found.push((name, None)),
+            // It is gone already.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(error),
+        }
+        if items.found.len() + items.links.len() == NAMES_MAX {
             break;
         }
     }
     Ok(items)
+}
+
+/// What an entry of a folder is; `None` for what is never served.
+fn look_at(entry: &fs::DirEntry) -> io::Result<Option<Looked>> {
+    let kind = entry.file_type()?;
+    Ok(if kind.is_dir() {
+        Some(Looked::Folder)
+    } else if kind.is_symlink() {
+        Some(Looked::Link)
+    } else if kind.is_file() {
+        Some(Looked::File(entry.metadata()?.len()))
+    } else {
+        None
+    })
 }
 
 /// Returns a name if it can be asked for.

@@ -268,11 +268,12 @@ fn fit_descriptors(
 ) -> Result<(Args, Option<String>), String> {
     let count = |count: usize| u64::try_from(count).expect("a length");
     let descriptors = descriptors::raise_limit();
-    let (workers, mounts) = (count(workers), count(mounts.as_slice().len()));
+    let (workers, mounts) = (count(workers), mounts.as_slice());
+    let archives = mounts.iter().filter(|mount| mount.source.is_archive());
     let enough_for = descriptors::share(
-        descriptors,
+        descriptors.saturating_sub(count(archives.count()) * mounting::PER_ARCHIVE),
         workers,
-        mounts + count(worker::REFUSING_MAX),
+        count(mounts.len() + worker::REFUSING_MAX),
         (args.connections_max, args.open_files),
     );
     let Some((connections, open_files)) = enough_for else {

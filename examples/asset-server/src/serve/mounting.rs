@@ -25,6 +25,10 @@ pub(super) type SiteMounts = Mounts<FolderRoot, PackRoot, PackEntry>;
 /// Most threads that decompress blocks of packs.
 const DECODE_THREADS_MAX: usize = 16;
 
+/// What the process has open of an archive, beside what each worker has: its file, and the one that
+/// its catalogue was read from.
+pub(super) const PER_ARCHIVE: u64 = 2;
+
 /// What is served, and what of it can be asked for by hash.
 pub(super) struct Opened {
     pub(super) mounts: SiteMounts,

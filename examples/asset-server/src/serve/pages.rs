@@ -41,7 +41,8 @@ pub(super) async fn index(worker: &Rc<Worker>) -> Result<Found<'static>, Failure
         // One more, to know whether there are more.
         let count_max = page::PREVIEW_MAX + 1;
         listing::list(worker, position, &RelPath::root(), count_max, &mut listing).await?;
-        listings.push((kind, listing.into_children()));
+        let first = move |listing: Listing| listing.into_first(count_max);
+        listings.push((kind, listing::consume(worker, listing, first).await?));
     }
     let views: Vec<_> = mounts
         .iter()
@@ -72,7 +73,9 @@ pub(super) async fn folder(
     if !exists {
         return Ok(None);
     }
-    let text = page::folder(path, &listing.into_children(), page::page_of_query(query));
+    let (path, page) = (path.clone(), page::page_of_query(query));
+    let write = move |listing: Listing| page::folder(&path, &listing.into_children(), page);
+    let text = listing::consume(worker, listing, write).await?;
     drop(permit);
     html(worker, text).await.map(Some)
 }

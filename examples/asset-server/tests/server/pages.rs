@@ -120,3 +120,34 @@ fn a_large_archive_is_listed_on_every_page() {
         "{index}"
     );
 }
+
+/// More names than are put together on the core, of two mounts, with links among them.
+#[test]
+fn a_large_folder_is_listed_with_what_other_mounts_have_in_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let names = (0..600).map(|index| (format!("many/f{index:04}"), b"packed".to_vec()));
+    let path = super::archives::pack(folder.path(), "a.pk3", &names.collect::<Vec<_>>());
+    let loose = tempfile::tempdir().unwrap();
+    let many = loose.path().join("many");
+    fs::create_dir(&many).unwrap();
+    for index in 300..900 {
+        fs::write(many.join(format!("f{index:04}")), "of a folder").unwrap();
+    }
+    std::os::unix::fs::symlink("f0300", many.join("link")).unwrap();
+    std::os::unix::fs::symlink("nowhere", many.join("dangling")).unwrap();
+    let site = Site::start("", &[&path, loose.path()]);
+    let mut text = String::new();
+    for page in [1, 2] {
+        let listing = site.get(&format!("/a/many/?page={page}"));
+        text.push_str(std::str::from_utf8(&listing.body).unwrap());
+    }
+    assert_eq!(text.matches("<tr>").count(), 901);
+    assert!(
+        text.contains("901 names") && text.contains("/a/many/link\"") && !text.contains("dangling")
+    );
+    let line =
+        |name: &str, len: usize| text.contains(&format!("{name}</a></td><td class=\"n\">{len}<"));
+    assert!(line("f0299", 6) && line("f0300", 11) && line("f0899", 11));
+    let index = String::from_utf8(site.get("/").body).unwrap();
+    assert_eq!(index.matches("/a/many/\"").count(), 2, "{index}");
+}
