@@ -158,9 +158,8 @@ pub(crate) fn poll_look<S, R>(
     loop {
         match lock.with(|state| look(state, context.waker(), &mut spare)) {
             (Look::Ready, value) => {
-                // What was taken is not lost where dropping a waker panics.
                 if let Some(spare) = spare {
-                    guarded(|| drop(spare));
+                    drop_spare(spare);
                 }
                 return Poll::Ready(value);
             }
@@ -168,6 +167,12 @@ pub(crate) fn poll_look<S, R>(
             (Look::NeedWaker, _) => spare = Some(context.waker().clone()),
         }
     }
+}
+
+/// Drops a waker that was not needed: what was taken is not lost where that panics.
+#[cold]
+fn drop_spare(spare: Waker) {
+    guarded(|| drop(spare));
 }
 
 /// Puts `count` permits back and wakes those they serve, outside of the lock.
