@@ -128,10 +128,12 @@ fn source(signal: i32) -> io::Result<Source> {
     let (receiver, sender) = UnixStream::pair()?;
     receiver.set_nonblocking(true)?;
     sender.set_nonblocking(true)?;
+    // Outside of a worker this panics, and then nothing is registered.
+    let receiver = AsyncFd::new(receiver);
     let registration = crate::sys::on_signal(signal, sender.into())?;
     Ok(Source {
         signal,
         registration,
-        receiver: AsyncFd::new(receiver),
+        receiver,
     })
 }

@@ -165,10 +165,11 @@ impl Future for Idle {
         }
         let known = self.waker.as_ref();
         if !known.is_some_and(|known| known.will_wake(cx.waker())) {
-            let former = self.waker.replace(cx.waker().clone());
             let core = context::current();
-            core.idlers
-                .add(was_idle, cx.waker().clone(), former.is_some());
+            let (known, waker) = (cx.waker().clone(), cx.waker().clone());
+            let is_again = self.waker.is_some();
+            core.idlers.add(was_idle, waker, is_again);
+            self.waker = Some(known);
         }
         Poll::Pending
     }

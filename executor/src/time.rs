@@ -120,8 +120,12 @@ impl Future for Sleep {
                 Some(false) => {
                     let waker = cx.waker().clone();
                     let replaced = core.timers.borrow_mut().replace_waker(*key, waker);
-                    drop(replaced);
-                    return Poll::Pending;
+                    if replaced.is_ok() {
+                        return Poll::Pending;
+                    }
+                    // It fired while the waker was cloned.
+                    self.timer = None;
+                    return Poll::Ready(());
                 }
                 None => {
                     self.timer = None;

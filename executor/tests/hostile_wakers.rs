@@ -3,7 +3,7 @@
 mod support;
 
 use std::cell::{Cell, RefCell};
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::mem::ManuallyDrop;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::{Pin, pin};
@@ -13,9 +13,11 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::task::{Context, Poll, RawWaker, RawWakerVTable, Wake, Waker};
 use std::time::Duration;
 
+use corelane::net::{StreamIo, UnixStream};
 use corelane::sync::{Notify, Semaphore, channel, local, oneshot};
-use corelane::time::timeout;
-use corelane::{Config, PoolConfig, Worker, idle, pool};
+use corelane::time::{sleep, timeout};
+use corelane::{Config, PoolConfig, TurnBudget, Worker, idle, pool, yield_now};
+use futures_io::{AsyncRead, AsyncWrite};
 
 use support::worker;
 
@@ -72,20 +74,49 @@ fn a_waker_that_cannot_be_dropped_keeps_nobody_from_idling() {
     });
 }
 
-/// A waker in the hands of its user: what it does when it is cloned, and whether it can be dropped
-/// after that.
-#[derive(Default)]
+#[test]
+fn wakers_that_cannot_be_dropped_are_swept_away_from_those_who_idle() {
+    worker().block_on(async {
+        // More than are swept at once.
+        for _ in 0..100 {
+            let mut gone = Box::pin(idle());
+            leave_the_last_waker(gone.as_mut());
+        }
+        timeout(Duration::from_secs(10), idle()).await.unwrap();
+    });
+}
+
+/// A waker in the hands of its user: what it does when it is cloned, and whether the clone cannot be
+/// dropped.
 struct Hostile {
     on_clone: RefCell<Option<Box<dyn FnOnce()>>>,
+    is_undroppable: bool,
     is_armed: Cell<bool>,
 }
 
 impl Hostile {
     const TABLE: RawWakerVTable = RawWakerVTable::new(Self::clone, Self::drop, |_| {}, Self::drop);
 
+    fn new(is_undroppable: bool, on_clone: impl FnOnce() + 'static) -> Self {
+        Self {
+            on_clone: RefCell::new(Some(Box::new(on_clone))),
+            is_undroppable,
+            is_armed: Cell::new(false),
+        }
+    }
+
+    /// Polls a future with it.
+    fn poll<F: Future>(&self, future: F) -> Poll<F::Output> {
+        let data = (&raw const *self).cast();
+        // SAFETY: the functions keep the contract of wakers, and what they point to outlives the
+        // future.
+        let waker = ManuallyDrop::new(unsafe { Waker::new(data, &Self::TABLE) });
+        pin!(future).poll(&mut Context::from_waker(&waker))
+    }
+
     fn of<'a>(data: *const ()) -> &'a Self {
-        // SAFETY: the one place that makes such wakers keeps what they point to until the future that
-        // they were given to is gone, and stays on its thread.
+        // SAFETY: it was made of a reference that outlives the future that the wakers were given to,
+        // and stays on its thread.
         unsafe { &*data.cast::<Self>() }
     }
 
@@ -94,7 +125,7 @@ impl Hostile {
         if let Some(run) = this.on_clone.take() {
             run();
         }
-        this.is_armed.set(true);
+        this.is_armed.set(this.is_undroppable);
         RawWaker::new(data, &Self::TABLE)
     }
 
@@ -105,12 +136,7 @@ impl Hostile {
 
 /// Polls with a waker that runs something when it is cloned, and panics when the clone is dropped.
 fn poll_hostile<F: Future>(future: F, on_clone: impl FnOnce() + 'static) -> Poll<F::Output> {
-    let hostile = Hostile::default();
-    *hostile.on_clone.borrow_mut() = Some(Box::new(on_clone));
-    let data = (&raw const hostile).cast();
-    // SAFETY: the functions keep the contract of wakers, and what they point to outlives the future.
-    let waker = ManuallyDrop::new(unsafe { Waker::new(data, &Hostile::TABLE) });
-    pin!(future).poll(&mut Context::from_waker(&waker))
+    Hostile::new(true, on_clone).poll(future)
 }
 
 #[test]
@@ -186,5 +212,62 @@ fn who_waits_no_more_for_a_buffer_or_to_idle_leaves_no_waker() {
         }
         let left = Arc::strong_count(&counts);
         assert!(left < 100, "{left} wakers of who is gone");
+    });
+}
+
+/// The sleep is over before the waker that it is polled with is there.
+#[test]
+fn a_sleep_that_ends_while_a_waker_is_cloned_is_over() {
+    let worker = Rc::new(worker());
+    let entered = worker.enter();
+    let mut slept = pin!(sleep(Duration::from_millis(1)));
+    let polled = slept.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+    assert!(polled.is_pending());
+    std::thread::sleep(Duration::from_millis(5));
+    let turned = Rc::clone(&worker);
+    let turn = move || {
+        turned.turn(TurnBudget::default());
+    };
+    assert!(Hostile::new(false, turn).poll(slept).is_ready());
+    drop(entered);
+}
+
+#[test]
+fn who_could_not_ask_whether_the_worker_is_idle_asks_again() {
+    let mut asks = pin!(idle());
+    let mut context = Context::from_waker(Waker::noop());
+    let outside = AssertUnwindSafe(|| asks.as_mut().poll(&mut context));
+    catch_unwind(outside).unwrap_err();
+    let asked = worker().block_on(timeout(Duration::from_secs(10), async {
+        // With the same waker.
+        assert!(asks.as_mut().poll(&mut context).is_pending());
+        yield_now().await;
+        idle().await;
+        asks.as_mut().poll(&mut context)
+    }));
+    assert!(asked.unwrap().is_ready());
+}
+
+/// What a stream has begun goes on after a poll that panicked.
+#[test]
+fn a_stream_outlives_a_waker_that_cannot_be_cloned() {
+    worker().block_on(async {
+        let (ours, theirs) = std::os::unix::net::UnixStream::pair().unwrap();
+        let [ours, theirs] =
+            [ours, theirs].map(|stream| StreamIo::new(UnixStream::from_std(stream).unwrap()));
+        let (mut ours, mut theirs) = (Box::pin(ours), Box::pin(theirs));
+        let mut buf = [0; 8];
+        let read = poll_fn(|context| ours.as_mut().poll_read(context, &mut buf));
+        let panics = || panic!("a clone");
+        catch_unwind(AssertUnwindSafe(|| Hostile::new(false, panics).poll(read))).unwrap_err();
+        let written = poll_fn(|context| theirs.as_mut().poll_write(context, b"text"));
+        assert_eq!(written.await.unwrap(), 4);
+        let flush = poll_fn(|context| theirs.as_mut().poll_flush(context));
+        catch_unwind(AssertUnwindSafe(|| Hostile::new(false, panics).poll(flush))).unwrap_err();
+        poll_fn(|context| theirs.as_mut().poll_flush(context))
+            .await
+            .unwrap();
+        let count = poll_fn(|context| ours.as_mut().poll_read(context, &mut buf)).await;
+        assert_eq!((count.unwrap(), &buf[..4]), (4, &b"text"[..]));
     });
 }

@@ -3,8 +3,11 @@
 mod support;
 
 use std::cell::{Cell, RefCell};
+use std::future::Future;
+use std::pin::pin;
 use std::rc::Rc;
-use std::time::Duration;
+use std::task::{Context, Waker};
+use std::time::{Duration, Instant};
 
 use corelane::time::sleep;
 use corelane::{TurnBudget, idle, on_worker, spawn_local, yield_now};
@@ -69,4 +72,33 @@ fn one_that_was_dropped_keeps_nobody_awake() {
     });
     assert!(!worker.turn(TurnBudget::default()).more_work);
     assert!(!on_worker());
+}
+
+#[test]
+fn a_worker_that_is_shut_down_is_idle_once_nobody_else_has_work() {
+    let worker = worker();
+    let done = Rc::<Cell<bool>>::default();
+    let flag = Rc::clone(&done);
+    worker.spawn_local(async move {
+        idle().await;
+        flag.set(true);
+    });
+    let start = Instant::now();
+    let report = worker.shutdown(start + Duration::from_secs(60));
+    assert_eq!((report.tasks_aborted, done.get()), (0, true));
+    assert!(start.elapsed() < Duration::from_secs(30));
+}
+
+#[test]
+fn a_worker_does_not_wait_while_somebody_asks() {
+    let worker = worker();
+    let mut asks = pin!(idle());
+    let mut context = Context::from_waker(Waker::noop());
+    let entered = worker.enter();
+    assert!(asks.as_mut().poll(&mut context).is_pending());
+    drop(entered);
+    let start = Instant::now();
+    worker.park(Some(start + Duration::from_secs(60)));
+    assert!(start.elapsed() < Duration::from_secs(30));
+    assert!(asks.as_mut().poll(&mut context).is_ready());
 }

@@ -1,6 +1,9 @@
 //! The pool: buffers come home, wherever they were dropped, and wake who waits for one.
 
+use std::time::{Duration, Instant};
+
 use corelane::buf::IoBuf;
+use corelane::time::sleep;
 use corelane::{Config, PoolConfig, Worker, pool, spawn_local, yield_now};
 
 fn worker(buffers: usize) -> Worker {
@@ -36,6 +39,31 @@ fn a_buffer_dropped_at_home_wakes_a_waiter() {
         yield_now().await;
         drop(buf);
         waiter.await.unwrap();
+    });
+}
+
+/// Both buffers come home in one poll; a look for one takes both in, and who waits is told of the other.
+#[test]
+fn a_waiter_is_told_of_a_buffer_that_another_has_taken_in() {
+    const LONG: Duration = Duration::from_secs(20);
+    worker(2).block_on(async {
+        let pool = pool().unwrap();
+        let bufs = (pool.get().await, pool.get().await);
+        let start = Instant::now();
+        let waiter = spawn_local({
+            let pool = pool.clone();
+            async move { drop(pool.get().await) }
+        });
+        let holder = spawn_local(async move {
+            yield_now().await;
+            drop(bufs);
+            let kept = pool.try_get().unwrap();
+            sleep(LONG).await;
+            drop(kept);
+        });
+        waiter.await.unwrap();
+        assert!(start.elapsed() < LONG, "a buffer lay there");
+        holder.abort();
     });
 }
 

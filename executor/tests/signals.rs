@@ -70,3 +70,14 @@ fn ctrl_c_ends_a_wait() {
         waiting.await.unwrap().unwrap();
     });
 }
+
+#[test]
+fn outside_of_a_worker_nothing_is_registered() {
+    // SIGRTMAX: no other test asks for it.
+    let signal = libc::SIGRTMAX();
+    std::panic::catch_unwind(|| signals(&[signal])).unwrap_err();
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:"));
+    let caught = u64::from_str_radix(caught.unwrap().trim(), 16).unwrap();
+    assert_eq!(caught >> (signal - 1) & 1, 0, "{caught:x}");
+}

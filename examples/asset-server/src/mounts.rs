@@ -192,6 +192,7 @@ impl<E> ArchiveIndex<E> {
             };
             exists = true;
             if count == count_max {
+                listing.cut();
                 break;
             }
             count += 1;
@@ -217,6 +218,7 @@ impl<E> ArchiveIndex<E> {
 pub struct Listing {
     /// By name, and whether it is a folder: a file and a folder of one name are both listed.
     children: BTreeMap<(Vec<u8>, bool), Option<u64>>,
+    is_cut: bool,
 }
 
 impl Listing {
@@ -225,6 +227,16 @@ impl Listing {
         self.children
             .entry((name.to_vec(), len.is_none()))
             .or_insert(len);
+    }
+
+    /// Says that there are more names.
+    pub fn cut(&mut self) {
+        self.is_cut = true;
+    }
+
+    /// Returns whether there are more names.
+    pub fn is_cut(&self) -> bool {
+        self.is_cut
     }
 
     /// Returns the number of names.

@@ -55,8 +55,8 @@ pub fn index(mounts: &[MountView<'_>]) -> String {
     end(out)
 }
 
-/// Makes one page of a folder's listing; pages count from 1, and one past the end is the last.
-pub fn folder(path: &RelPath, children: &[Child], page: usize) -> String {
+/// Makes one page of a folder's listing, of which names were left out if it `is_cut`; pages count from 1, and one past the end is the last.
+pub fn folder(path: &RelPath, children: &[Child], is_cut: bool, page: usize) -> String {
     let pages = children.len().div_ceil(LINES_MAX).max(1);
     let page = page.clamp(1, pages);
     let start = (page - 1) * LINES_MAX;
@@ -70,7 +70,7 @@ pub fn folder(path: &RelPath, children: &[Child], page: usize) -> String {
     href(&mut out, parent(path.as_bytes()).unwrap_or_default(), true);
     out.push_str("\">up</a> &middot; <a href=\"/\">mounts</a></p>\n");
     table(&mut out, path, shown);
-    if children.len() >= NAMES_MAX {
+    if is_cut {
         text(
             &mut out,
             format_args!("<p>No more than {NAMES_MAX} names of a mount are listed.</p>\n"),
@@ -196,7 +196,12 @@ mod tests {
     fn names_are_escaped_in_text_and_encoded_in_links() {
         let evil = b"\"><script>'&.png";
         let path = RelPath::from_name(b"a b").unwrap();
-        let page = folder(&path, &[child(evil, Some(7)), child(b"\xff?#", None)], 1);
+        let page = folder(
+            &path,
+            &[child(evil, Some(7)), child(b"\xff?#", None)],
+            false,
+            1,
+        );
         assert!(!page.contains("<script>"), "{page}");
         assert!(
             page.contains("&quot;&gt;&lt;script&gt;&#39;&amp;.png"),
@@ -226,7 +231,7 @@ mod tests {
             .map(|index| child(format!("f{index:06}").as_bytes(), Some(1)))
             .collect();
         let pages: Vec<_> = (1..=3)
-            .map(|page| folder(&RelPath::root(), &children, page))
+            .map(|page| folder(&RelPath::root(), &children, false, page))
             .collect();
         for line in &children {
             let name = std::str::from_utf8(&line.name).unwrap();
@@ -240,8 +245,10 @@ mod tests {
         assert!(pages[0].contains("?page=2\">next") && !pages[0].contains("previous"));
         assert!(pages[1].contains("?page=1\">previous") && pages[1].contains("?page=3\">next"));
         assert!(pages[2].contains("?page=2\">previous") && !pages[2].contains("next"));
-        assert_eq!(folder(&RelPath::root(), &children, 99), pages[2]);
-        assert_eq!(folder(&RelPath::root(), &children, 0), pages[0]);
+        assert_eq!(folder(&RelPath::root(), &children, false, 99), pages[2]);
+        assert_eq!(folder(&RelPath::root(), &children, false, 0), pages[0]);
+        let cut = folder(&RelPath::root(), &children, true, 1);
+        assert!(cut.contains("No more than 100000 names") && !pages[0].contains("No more"));
     }
 
     #[test]

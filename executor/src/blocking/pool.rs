@@ -7,7 +7,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::handle::BlockingHandle;
-use crate::guard::guarded;
+use crate::guard::{guarded, guarded_each};
 use crate::sync::lock::Lock;
 use crate::sync::permits::{HasPermits, Permits, wake_granted, wake_in_parts};
 use crate::sys::affinity;
@@ -193,7 +193,9 @@ impl Shared {
         });
         self.left.notify_all();
         wake_granted(&self.state);
-        match stranded.pop_back() {
+        let job = stranded.pop_back();
+        guarded_each(stranded.into_iter(), drop);
+        match job {
             Some(job) => Err(SubmitError::NoThread(job, error)),
             None => Ok(()),
         }
@@ -248,7 +250,7 @@ impl Shared {
         wake_in_parts(&self.state, |state: &mut State, wakes| {
             state.places.release_all(wakes)
         });
-        drop(queued);
+        guarded_each(queued.into_iter(), drop);
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {

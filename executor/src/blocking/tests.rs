@@ -223,3 +223,26 @@ fn limits_of_zero_still_work() {
     // compio#446 and #450: a limit of zero froze the runtime.
     assert_eq!(block_on(pool(0, 0).spawn(|| 1)).unwrap(), 1);
 }
+
+/// Panics when it is dropped.
+struct Bomb;
+
+impl Drop for Bomb {
+    fn drop(&mut self) {
+        panic!("a job is dropped");
+    }
+}
+
+#[test]
+fn jobs_that_cannot_be_dropped_do_not_keep_a_pool_from_its_end() {
+    let pool = pool(1, 4);
+    let (release, occupied) = occupy(&pool);
+    for _ in 0..3 {
+        let bomb = Bomb;
+        let job = Box::new(move || std::mem::forget(bomb));
+        pool.submit(job).unwrap();
+    }
+    drop(release);
+    assert_eq!(pool.shutdown(in_a_minute()), 0);
+    block_on(occupied).unwrap();
+}

@@ -150,11 +150,13 @@ impl PoolCore {
         }
     }
 
-    /// Says whether somebody waits for a buffer that has come home: asked after the worker's park
-    /// is announced, so that a buffer that comes later kicks.
+    /// Says whether somebody waits for a buffer that has come home, be it that another's look for one
+    /// has taken it in: asked after the worker's park is announced, so that a buffer that comes later
+    /// kicks.
     pub(crate) fn has_news(&self) -> bool {
         self.shared.waited_for.load(Ordering::SeqCst)
-            && self.shared.returned.load(Ordering::SeqCst) != NONE
+            && (self.shared.returned.load(Ordering::SeqCst) != NONE
+                || !self.free.borrow().is_empty())
     }
 
     /// Takes back the buffers that were dropped elsewhere and wakes who waits for one. Called

@@ -47,11 +47,15 @@ impl<K: Kind> Op<K> {
     }
 
     /// Submits the operation. The waker and the kind's memory are user code in part (`Clone`,
-    /// [`IoBuf`](crate::buf::IoBuf), `AsFd`): they are asked before the driver is borrowed.
+    /// [`IoBuf`](crate::buf::IoBuf), `AsFd`): they are asked before the driver is borrowed. Where the
+    /// clone panics the operation is still to be started.
     #[inline]
-    fn start(&mut self, mut memory: Loose<K::Memory>, cx: &Context<'_>) -> Poll<K::Output> {
+    fn start(&mut self, cx: &Context<'_>) -> Poll<K::Output> {
         let (owner, spare) = self.driver.borrow_mut().start(cx.waker());
         let waker = spare.unwrap_or_else(|| cx.waker().clone());
+        let State::NotStarted(mut memory) = std::mem::replace(&mut self.state, State::Done) else {
+            unreachable!("looked at just before");
+        };
         let request = self.kind.request(memory.get_mut(), owner);
         let new = NewOp {
             dispose: K::DISPOSE,
@@ -95,7 +99,8 @@ impl<K: Kind> Op<K> {
     #[inline(never)]
     fn retry(&mut self, memory: K::Memory, cx: &Context<'_>) -> Poll<K::Output> {
         self.retries += 1;
-        self.start(Loose::new(memory), cx)
+        self.again(memory);
+        self.start(cx)
     }
 
     /// Leaves a waker for an operation that has none, or another's. True: it is in place.
@@ -117,13 +122,7 @@ impl<K: Kind> Future for Op<K> {
         let this = self.get_mut();
         let key = match this.state {
             State::Submitted(key) => key,
-            State::NotStarted(_) => {
-                let State::NotStarted(memory) = std::mem::replace(&mut this.state, State::Done)
-                else {
-                    unreachable!("looked at just before");
-                };
-                return this.start(memory, cx);
-            }
+            State::NotStarted(_) => return this.start(cx),
             State::Done => panic!("an operation was polled after it had completed"),
         };
         loop {

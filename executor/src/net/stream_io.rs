@@ -68,8 +68,6 @@ enum ReadState {
     /// Bytes from the mark on have not been consumed.
     Ready(Vec<u8>, usize),
     Receiving(Recv<Vec<u8>>),
-    /// Between two states only.
-    Moved,
 }
 
 enum WriteState {
@@ -77,8 +75,6 @@ enum WriteState {
     Buffered(Vec<u8>),
     /// The buffer is under way; so many bytes were sent before.
     Sending(Send<Vec<u8>>, usize),
-    /// Between two states only.
-    Moved,
 }
 
 impl<S: StreamSocket> StreamIo<S> {
@@ -101,27 +97,21 @@ impl<S: StreamSocket> StreamIo<S> {
 
     fn poll_filled(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         loop {
-            match std::mem::replace(&mut self.read, ReadState::Moved) {
-                ReadState::Ready(bytes, at) if at < bytes.len() => {
-                    self.read = ReadState::Ready(bytes, at);
-                    return Poll::Ready(Ok(()));
-                }
-                ReadState::Ready(mut bytes, _) => {
+            match &mut self.read {
+                ReadState::Ready(bytes, at) if *at < bytes.len() => return Poll::Ready(Ok(())),
+                ReadState::Ready(bytes, _) => {
+                    let mut bytes = std::mem::take(bytes);
                     bytes.clear();
                     self.read = ReadState::Receiving(self.stream.start_recv(bytes));
                 }
-                ReadState::Receiving(mut recv) => {
-                    let Poll::Ready((result, mut bytes)) = Pin::new(&mut recv).poll(cx) else {
-                        self.read = ReadState::Receiving(recv);
-                        return Poll::Pending;
-                    };
+                ReadState::Receiving(recv) => {
+                    let (result, mut bytes) = ready!(Pin::new(recv).poll(cx));
                     if result.is_err() {
                         bytes.clear();
                     }
                     self.read = ReadState::Ready(bytes, 0);
                     return Poll::Ready(result.map(drop));
                 }
-                ReadState::Moved => unreachable!("every arm puts a state back"),
             }
         }
     }
@@ -141,22 +131,16 @@ impl<S: StreamSocket> StreamIo<S> {
 
     fn poll_sent(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         loop {
-            match std::mem::replace(&mut self.write, WriteState::Moved) {
-                WriteState::Buffered(bytes) if bytes.is_empty() => {
-                    self.write = WriteState::Buffered(bytes);
-                    return Poll::Ready(Ok(()));
-                }
+            match &mut self.write {
+                WriteState::Buffered(bytes) if bytes.is_empty() => return Poll::Ready(Ok(())),
                 WriteState::Buffered(bytes) => {
+                    let bytes = std::mem::take(bytes);
                     self.write = WriteState::Sending(self.stream.start_send(bytes, 0), 0);
                 }
-                WriteState::Sending(mut send, before) => {
-                    let Poll::Ready(sent) = Pin::new(&mut send).poll(cx) else {
-                        self.write = WriteState::Sending(send, before);
-                        return Poll::Pending;
-                    };
+                WriteState::Sending(send, before) => {
+                    let (sent, before) = (ready!(Pin::new(send).poll(cx)), *before);
                     ready!(self.after_send(sent, before))?;
                 }
-                WriteState::Moved => unreachable!("every arm puts a state back"),
             }
         }
     }

@@ -48,7 +48,7 @@ impl Idlers {
         waiting.push(Idler { was_idle, waker });
         // Wakers are dropped when the list is free again.
         drop(waiting);
-        drop(left);
+        guarded_each(left.into_iter(), drop);
     }
 
     /// Wakes those whose futures are still there; true if there were any.

@@ -23,7 +23,9 @@ impl Core {
     pub(crate) fn park(self: &Rc<Self>, until: Option<Instant>) {
         let _turning = Turning::begin(self);
         let _entered = Entered::new(self);
-        self.park_entered(until, || false);
+        // Who asked after the last turn.
+        let is_asked = self.idlers.wake();
+        self.park_entered(until, || is_asked);
     }
 
     /// Waits, unless `interrupted` says, after the announcement of the park, that there is

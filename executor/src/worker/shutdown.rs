@@ -86,7 +86,8 @@ impl Core {
                 return;
             }
             let budget = TurnBudget::default().time(deadline - now);
-            if !self.turn_entered(budget).more_work && self.local.task_count() > 0 {
+            let is_idle = !self.turn_entered(budget).more_work && !self.idlers.wake();
+            if is_idle && self.local.task_count() > 0 {
                 self.park_entered(Some(deadline), || false);
             }
         }

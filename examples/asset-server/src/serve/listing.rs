@@ -30,6 +30,8 @@ struct Items {
     found: Vec<(Vec<u8>, Option<u64>)>,
     /// What may be either, by name.
     links: Vec<Vec<u8>>,
+    /// There are more names.
+    is_cut: bool,
 }
 
 /// What an entry of a folder is.
@@ -140,6 +142,9 @@ async fn list_folder(
         for (name, len) in found {
             listing.add(&name, len);
         }
+        if items.is_cut {
+            listing.cut();
+        }
     };
     add(listing, count, add_all).await?;
     Ok(true)
@@ -149,7 +154,13 @@ async fn list_folder(
 fn read_folder(folder: &OwnedFd) -> io::Result<Items> {
     let path = format!("/proc/self/fd/{}", folder.as_raw_fd());
     let mut items = Items::default();
+    let mut count = 0;
     for entry in fs::read_dir(path)? {
+        if count == NAMES_MAX {
+            items.is_cut = true;
+            break;
+        }
+        count += 1;
         let entry = entry?;
         let name = entry.file_name();
         let Some(name) = servable_name(&name) else {
@@ -160,12 +171,8 @@ fn read_folder(folder: &OwnedFd) -> io::Result<Items> {
             Ok(Some(Looked::Link) | None) => {}
             Ok(Some(Looked::File(len))) => items.found.push((name, Some(len))),
             Ok(Some(Looked::Folder)) => items.found.push((name, None)),
-            // It is gone already.
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            Err(error) => return Err(error),
-        }
-        if items.found.len() + items.links.len() == NAMES_MAX {
-            break;
+            // It is gone already, or tells nothing of itself.
+            Err(_) => {}
         }
     }
     Ok(items)

@@ -74,7 +74,10 @@ pub(super) async fn folder(
         return Ok(None);
     }
     let (path, page) = (path.clone(), page::page_of_query(query));
-    let write = move |listing: Listing| page::folder(&path, &listing.into_children(), page);
+    let write = move |listing: Listing| {
+        let is_cut = listing.is_cut();
+        page::folder(&path, &listing.into_children(), is_cut, page)
+    };
     let text = listing::consume(worker, listing, write).await?;
     drop(permit);
     html(worker, text).await.map(Some)
