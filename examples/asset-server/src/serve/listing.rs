@@ -154,13 +154,11 @@ async fn list_folder(
 fn read_folder(folder: &OwnedFd) -> io::Result<Items> {
     let path = format!("/proc/self/fd/{}", folder.as_raw_fd());
     let mut items = Items::default();
-    let mut count = 0;
-    for entry in fs::read_dir(path)? {
+    for (count, entry) in fs::read_dir(path)?.enumerate() {
         if count == NAMES_MAX {
             items.is_cut = true;
             break;
         }
-        count += 1;
         let entry = entry?;
         let name = entry.file_name();
         let Some(name) = servable_name(&name) else {
