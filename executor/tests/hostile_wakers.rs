@@ -4,6 +4,7 @@ mod support;
 
 use std::cell::{Cell, RefCell};
 use std::future::{Future, poll_fn};
+use std::io::Write as _;
 use std::mem::ManuallyDrop;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::{Pin, pin};
@@ -11,9 +12,9 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::task::{Context, Poll, RawWaker, RawWakerVTable, Wake, Waker};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use corelane::net::{StreamIo, UnixStream};
+use corelane::net::{BufRing, StreamIo, UnixStream};
 use corelane::sync::{Notify, Semaphore, channel, local, oneshot};
 use corelane::time::{sleep, timeout};
 use corelane::{Config, PoolConfig, TurnBudget, Worker, idle, pool, yield_now};
@@ -269,5 +270,44 @@ fn a_stream_outlives_a_waker_that_cannot_be_cloned() {
             .unwrap();
         let count = poll_fn(|context| ours.as_mut().poll_read(context, &mut buf)).await;
         assert_eq!((count.unwrap(), &buf[..4]), (4, &b"text"[..]));
+    });
+}
+
+/// The only buffer comes home while a stream that found none leaves its waker.
+#[test]
+fn a_buffer_that_comes_home_while_a_waker_is_cloned_is_not_missed() {
+    worker().block_on(async {
+        let ring = BufRing::new(1, 8).unwrap();
+        let pairs = [(); 2].map(|()| std::os::unix::net::UnixStream::pair().unwrap());
+        let [(hoards, _a), (starves, _b)] = pairs.map(|(ours, mut theirs)| {
+            theirs.write_all(b"data").unwrap();
+            (UnixStream::from_std(ours).unwrap(), theirs)
+        });
+        let mut hoards = hoards.recv_stream(&ring);
+        let hoarded = hoards.next().await.unwrap().unwrap();
+        drop(hoards);
+        let mut starves = starves.recv_stream(&ring);
+        // It is armed, and learns that there is none.
+        let mut context = Context::from_waker(Waker::noop());
+        assert!(starves.poll_next(&mut context).is_pending());
+        while corelane::stats().in_flight > 0 {
+            yield_now().await;
+        }
+        // Declared before what keeps it.
+        let hostile = Hostile::new(false, move || drop(hoarded));
+        let mut starves = starves;
+        let polled = hostile.poll(poll_fn(|context| starves.poll_next(context)));
+        assert!(polled.is_pending());
+        // Nobody was there to be woken: it has begun anew by itself, or never will.
+        let start = Instant::now();
+        while corelane::stats().in_flight == 0 {
+            assert!(
+                start.elapsed() < Duration::from_secs(10),
+                "asleep beside a buffer"
+            );
+            yield_now().await;
+        }
+        let buf = starves.next().await.unwrap().unwrap();
+        assert_eq!(*buf, *b"data");
     });
 }

@@ -9,8 +9,11 @@ use std::rc::Rc;
 use std::task::{Context, Waker};
 use std::time::{Duration, Instant};
 
-use corelane::time::sleep;
-use corelane::{TurnBudget, idle, on_worker, spawn_local, yield_now};
+use corelane::sim::Simulation;
+use corelane::time::{now, sleep};
+use corelane::{
+    BackendChoice, Config, SimConfig, TurnBudget, Worker, idle, on_worker, spawn_local, yield_now,
+};
 
 use support::worker;
 
@@ -100,5 +103,35 @@ fn a_worker_does_not_wait_while_somebody_asks() {
     let start = Instant::now();
     worker.park(Some(start + Duration::from_secs(60)));
     assert!(start.elapsed() < Duration::from_secs(30));
+    assert!(asks.as_mut().poll(&mut context).is_ready());
+}
+
+/// Nothing happens in a simulation but what its workers let happen: time as well.
+#[test]
+fn one_that_asks_for_ever_does_not_outlast_the_deadline_of_a_shutdown() {
+    let ends = |backend| {
+        let worker = Worker::new(Config::new().backend(backend)).unwrap();
+        worker.spawn_local(async {
+            loop {
+                idle().await;
+            }
+        });
+        let report = worker.shutdown(now() + Duration::from_millis(300));
+        assert_eq!(report.tasks_aborted, 1);
+    };
+    ends(BackendChoice::Auto);
+    let _simulation = Simulation::new(false);
+    ends(BackendChoice::Sim(SimConfig::new(1)));
+}
+
+#[test]
+fn a_worker_that_has_ended_is_idle() {
+    let worker = worker();
+    let mut asks = pin!(idle());
+    let mut context = Context::from_waker(Waker::noop());
+    let entered = worker.enter();
+    assert!(asks.as_mut().poll(&mut context).is_pending());
+    drop(entered);
+    worker.shutdown(Instant::now());
     assert!(asks.as_mut().poll(&mut context).is_ready());
 }

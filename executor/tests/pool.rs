@@ -68,6 +68,25 @@ fn a_waiter_is_told_of_a_buffer_that_another_has_taken_in() {
 }
 
 #[test]
+fn a_worker_that_never_parks_sees_a_buffer_that_comes_home() {
+    const LONG: Duration = Duration::from_secs(20);
+    let config = Config::new().pool(PoolConfig::new(1, 8192));
+    let worker = Worker::new(config.spin_before_park(LONG)).unwrap();
+    worker.block_on(async {
+        let pool = pool().unwrap();
+        let buf = pool.get().await;
+        let start = Instant::now();
+        let dropping = std::thread::spawn(move || {
+            std::thread::sleep(Duration::from_millis(50));
+            drop(buf);
+        });
+        drop(pool.get().await);
+        assert!(start.elapsed() < LONG, "it came, and was not seen");
+        dropping.join().unwrap();
+    });
+}
+
+#[test]
 fn reads_go_through_the_registration() {
     let worker = worker(4);
     worker.block_on(async {

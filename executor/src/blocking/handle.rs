@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use super::pool::{Job, Shared, State, SubmitError};
+use crate::guard::guarded;
 use crate::sync::oneshot;
 use crate::sync::permits::{Look, abandon, poll_look};
 
@@ -155,10 +156,11 @@ impl Waiting {
         let Poll::Ready(start) = polled else {
             return Poll::Pending;
         };
-        drop(self.job.take());
+        let job = self.job.take();
+        guarded(|| drop(job));
         match start.map(|start| self.pool.enqueued(start)) {
             Some(Err(SubmitError::NoThread(job, error))) => {
-                drop(job);
+                guarded(|| drop(job));
                 Poll::Ready(Some(error))
             }
             _ => Poll::Ready(None),

@@ -7,6 +7,7 @@ use std::task::{Context, Poll, Waker};
 use super::submit::Submitted;
 use super::{DriverRef, Polled, WakerSet};
 use crate::buf::Loose;
+use crate::guard::guarded;
 use crate::op::slab::{NewOp, OpKey, Results};
 use crate::op::{Kind, Outcome};
 
@@ -90,7 +91,8 @@ impl<K: Kind> Op<K> {
     #[cold]
     #[inline(never)]
     fn refused(&mut self, key: OpKey) -> Poll<K::Output> {
-        let (memory, _waker) = self.driver.borrow_mut().give_back::<K::Memory>(key);
+        let (memory, waker) = self.driver.borrow_mut().give_back::<K::Memory>(key);
+        guarded(|| drop(waker));
         Poll::Ready(self.kind.complete(Outcome::gone(), memory))
     }
 

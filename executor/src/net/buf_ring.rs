@@ -209,7 +209,10 @@ impl RecvStream {
                 // All are out, as buffers or in the queues of streams: armed again when one
                 // comes back.
                 group.starved.wait(&mut self.place, cx.waker());
-                return Poll::Pending;
+                // One may have come while the waker was cloned.
+                if group.provided.get() == self.armed_at {
+                    return Poll::Pending;
+                }
             }
         };
         match (outcome.into_result(), buffer_id(outcome)) {

@@ -234,12 +234,14 @@ impl<S: StreamSocket> AsyncWrite for StreamIo<S> {
     fn poll_close(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         ready!(this.poll_sent(cx))?;
-        let shutdown = this
-            .shutdown
-            .get_or_insert_with(|| this.stream.start_shutdown());
-        let result = ready!(shutdown.as_mut().poll(cx));
-        this.shutdown = None;
-        Poll::Ready(result)
+        // Taken out, so that one whose poll panicked is begun anew.
+        let begun = this.shutdown.take();
+        let mut shutdown = begun.unwrap_or_else(|| this.stream.start_shutdown());
+        let polled = shutdown.as_mut().poll(cx);
+        if polled.is_pending() {
+            this.shutdown = Some(shutdown);
+        }
+        polled
     }
 }
 

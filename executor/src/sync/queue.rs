@@ -10,6 +10,7 @@ use std::task::{Context, Poll, Waker};
 use super::lock::Lock;
 use super::permits::{HasPermits, Look, Permits, abandon, poll_look, wake_granted, wake_in_parts};
 use super::{SendError, TryRecvError, TrySendError};
+use crate::guard::guarded_each;
 
 /// What the ends of a channel share.
 pub(super) type Shared<T> = RefCell<Queue<T>>;
@@ -152,7 +153,9 @@ pub(super) fn close<T>(shared: &Shared<T>) {
 pub(super) fn close_and_clear<T>(shared: &Shared<T>) {
     close(shared);
     let left = shared.with(|queue| (std::mem::take(&mut queue.items), queue.receiver.take()));
-    drop(left);
+    let (items, receiver) = left;
+    guarded_each(items.into_iter(), drop);
+    drop(receiver);
 }
 
 /// Waits for a place and sends one item.

@@ -23,9 +23,12 @@ impl Core {
     pub(crate) fn park(self: &Rc<Self>, until: Option<Instant>) {
         let _turning = Turning::begin(self);
         let _entered = Entered::new(self);
-        // Who asked after the last turn.
-        let is_asked = self.idlers.wake();
-        self.park_entered(until, || is_asked);
+        // Some may have asked after the last turn.
+        if self.idlers.wake() {
+            self.submit_and_reap();
+        } else {
+            self.park_entered(until, || false);
+        }
     }
 
     /// Waits, unless `interrupted` says, after the announcement of the park, that there is

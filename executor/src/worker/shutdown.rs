@@ -42,6 +42,10 @@ impl ShutdownReport {
     }
 }
 
+/// How often a worker that ends is idle before it waits for something to happen all the same: for a
+/// task that asks again and again, the time of a simulation would stand still.
+const IDLED_MAX: u32 = 1 << 16;
+
 impl Core {
     /// Refuses new tasks from other threads, lets the tasks finish until `deadline`, aborts the
     /// rest, cancels all operations, reaps until the kernel has let go of all memory or until
@@ -59,6 +63,8 @@ impl Core {
         let _entered = Entered::new(self);
         self.local.close_spawns();
         self.finish_tasks(deadline);
+        // From now on there is nothing to do.
+        self.idlers.wake();
         let tasks_aborted = self.local.shutdown();
         let ops_leaked = self.close_driver(drain_deadline);
         trace::leaked(ops_leaked);
@@ -80,14 +86,20 @@ impl Core {
     }
 
     fn finish_tasks(&self, deadline: Instant) {
+        let mut idled = 0;
         while self.local.task_count() > 0 {
             let now = clock::now();
             if now >= deadline {
                 return;
             }
             let budget = TurnBudget::default().time(deadline - now);
-            let is_idle = !self.turn_entered(budget).more_work && !self.idlers.wake();
-            if is_idle && self.local.task_count() > 0 {
+            if self.turn_entered(budget).more_work {
+                continue;
+            }
+            if idled < IDLED_MAX && self.idlers.wake() {
+                idled += 1;
+            } else if self.local.task_count() > 0 {
+                idled = 0;
                 self.park_entered(Some(deadline), || false);
             }
         }

@@ -126,7 +126,8 @@ impl Core {
         self.unpark();
         loop {
             let pending = self.driver.borrow_mut().pending_or_unseen();
-            if self.local.take_remote() > 0 || interrupted() {
+            let has_buffer = || self.pool_if_made().is_some_and(|pool| pool.has_news());
+            if self.local.take_remote() > 0 || interrupted() || has_buffer() {
                 return Found::Message;
             }
             if (pending.ready || pending.deferred) && self.submit_and_reap().completions > 0
