@@ -42,7 +42,8 @@
 //! # Bounds
 //!
 //! [`QueueConfig`] bounds requests, and operations and bytes in flight, by class and in all. Full
-//! means to wait, in order: [`BlobQueue::submit`] resolves when the request has its place. What
+//! means to wait, in order: [`BlobQueue::submit`] resolves when the request has its place. What was
+//! chosen together and finds no room apart waits in the order as well, ahead of its class. What
 //! waits is in the [statistics](QueueStats), and nothing is dropped.
 //!
 //! # Cancelling

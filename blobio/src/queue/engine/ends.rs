@@ -3,7 +3,7 @@
 use std::rc::Rc;
 use std::task::{Poll, Waker};
 
-use super::{Phase, State};
+use super::{Phase, Queued, State};
 use crate::queue::Class;
 use crate::queue::batch::BatchState;
 use crate::queue::error::ReadError;
@@ -41,10 +41,17 @@ impl State {
     pub(super) fn enqueue(&mut self, key: Key) {
         let record = self.records.get_mut(key).expect("the request is held");
         let bytes = record.piece_len() as u64;
+        let queued = Queued::Request(key);
         let ticket = self
             .order
-            .push(key, record.class, bytes, record.deadline_ns(), self.now_ns)
-            .expect("the order has a place for each request that is held");
+            .push(
+                queued,
+                record.class,
+                bytes,
+                record.deadline_ns(),
+                self.now_ns,
+            )
+            .unwrap_or_else(|_| unreachable!("the order has a place for each request"));
         record.state = record::State::Queued;
         record.ticket = Some(ticket);
         record.near = record.merges();
@@ -381,7 +388,7 @@ impl State {
         }
         self.phase = Phase::Dead;
         self.end_all(&ReadError::WorkerGone, out);
-        while let Some(read) = self.put_off.pop_front() {
+        for read in self.take_put_off() {
             self.lose(read, out);
         }
         while let Some(read) = self.lanes.take_ready() {
