@@ -144,32 +144,6 @@ impl State {
         Class::ALL.iter().any(may_go)
     }
 
-    /// Puts a request aside whose destination, half full between two pieces, would take too much
-    /// memory besides those that are.
-    fn park(&mut self, key: Key) -> bool {
-        let record = self.records.get_mut(key).expect("what is queued is held");
-        let allocates = match &record.to {
-            Place::Allocate(_) => true,
-            Place::Fresh(dest) => dest.capacity() < record.len,
-            Place::Here(_) | Place::Away => false,
-        };
-        if record.begun || !allocates || !record.has_more() {
-            return false;
-        }
-        let bytes = self.begun_bytes.saturating_add(record.len as u64);
-        if self.begun_bytes > 0 && bytes > self.begun_max {
-            record.state = record::State::Parked;
-            self.parked.insert((record.since_ns, key));
-            if std::mem::take(&mut record.near) {
-                self.near.remove(&(record.blob.id, record.piece_pos(), key));
-            }
-            return true;
-        }
-        record.begun = true;
-        self.begun_bytes = bytes;
-        false
-    }
-
     /// Moves a request from the order to the window.
     fn take_out(&mut self, key: Key, window: &mut Window) {
         let record = self.records.get_mut(key).expect("what is queued is held");

@@ -3,6 +3,7 @@
 //!
 //! - `ends.rs`: a request comes, is cancelled, ends. Never waits, calls nobody.
 //! - `choose.rs`: which requests are next, and which of their neighbours go with them.
+//! - `parked.rs`: who waits for memory, and whose turn it is.
 //! - `issue.rs`: what was chosen becomes reads.
 //! - `land.rs`: what a read brought goes to its requests.
 //! - `merging.rs`: whether neighbours share reads of a blob that may be cached.
@@ -19,6 +20,7 @@ mod issue;
 mod land;
 mod lanes;
 mod merging;
+mod parked;
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;
@@ -41,6 +43,7 @@ use crate::async_reader::runtime::{now, recent, spawn_local};
 use choose::Window;
 use issue::Read;
 use lanes::Lanes;
+use parked::Parked;
 
 /// Windows that are planned before other tasks get their turn.
 const WINDOWS_MAX: usize = 4;
@@ -89,14 +92,15 @@ pub(super) struct State {
     put_off: usize,
     /// Reads that have to have ended before all requests are looked at again to be merged.
     look_at: u64,
-    /// Those that wait until less memory is in destinations that are half full, the oldest first.
-    parked: BTreeSet<(u64, Key)>,
+    /// Those that wait until less memory is in destinations that are half full.
+    parked: Parked,
     line: Line,
     in_flight: InFlight,
     lanes: Lanes,
     /// Bytes of the queue's own memory that reads fill, and memory that is kept for them.
     shared_bytes: u64,
     spare: Vec<Destination>,
+    /// Bytes of the destinations of requests that are `begun`.
     begun_bytes: u64,
     begun_max: u64,
     merge_max: u64,
@@ -133,7 +137,7 @@ impl Inner {
             engine_only: 0,
             put_off: 0,
             look_at: 0,
-            parked: BTreeSet::new(),
+            parked: Parked::new(config.policy.age_after_ns),
             line: Line::new(usize::try_from(config.queued_max).unwrap_or(usize::MAX)),
             in_flight: InFlight::new(config.in_flight)?,
             lanes: Lanes::default(),
@@ -369,6 +373,7 @@ impl Engine {
                 return self.inner.with(|state, out| {
                     if state.is_over() {
                         debug_assert!(state.near.is_empty() && state.engine_only == 0);
+                        debug_assert!(state.parked.is_empty() && state.begun_bytes == 0);
                         out.drop_waker(Some(waker));
                         return Poll::Ready(());
                     }
