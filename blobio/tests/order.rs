@@ -37,6 +37,19 @@ fn first_come_first_served_within_a_class() {
 }
 
 #[test]
+fn what_comes_again_goes_before_what_came_later() {
+    let mut order = order();
+    for value in 2..5 {
+        push(&mut order, value, Class::Normal, None);
+    }
+    for value in 0..2 {
+        let pushed = order.push_again(value, Class::Normal, 4096, None, 0);
+        pushed.unwrap();
+    }
+    assert_eq!(drain(&mut order, 0), [0, 1, 2, 3, 4]);
+}
+
+#[test]
 fn neighbouring_classes_are_ten_times_apart() {
     let mut order = order();
     for class in Class::ALL {

@@ -40,6 +40,8 @@ fn policies() -> impl Strategy<Value = Policy> {
 #[derive(Clone, Debug)]
 enum Step {
     Push(Class, u64, Option<u64>),
+    /// Something that has waited so long and could not go.
+    PushAgain(Class, u64, Option<u64>, u64),
     /// Pop while the marked classes are full.
     Pop([bool; Class::COUNT]),
     SetClass(prop::sample::Index, Class),
@@ -58,6 +60,9 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         8 => (classes(), 0_u64..10_000, deadline()).prop_map(|(class, bytes, deadline)| {
             Step::Push(class, bytes, deadline)
         }),
+        2 => (classes(), 0_u64..10_000, deadline(), 0_u64..100).prop_map(
+            |(class, bytes, deadline, waited)| Step::PushAgain(class, bytes, deadline, waited),
+        ),
         6 => [full(), full(), full(), full()].prop_map(Step::Pop),
         1 => (index(), classes()).prop_map(|(index, class)| Step::SetClass(index, class)),
         3 => (index(), deadline()).prop_map(|(index, at)| Step::SetDeadline(index, at)),
@@ -68,7 +73,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     prop::collection::vec(step, 1..200)
 }
 
-/// A queued request as the model knows it. The model's list is in order of arrival in the lines.
+/// A queued request as the model knows it. The model's list is in the order of the lines.
 #[derive(Clone, Debug)]
 struct Entry {
     key: Key,
@@ -77,6 +82,8 @@ struct Entry {
     bytes: u64,
     queued_ns: u64,
     deadline_ns: Option<u64>,
+    /// It came again, ahead of its line.
+    again: bool,
 }
 
 struct Model {
@@ -105,6 +112,9 @@ impl Model {
     fn step(&mut self, step: Step) -> Result<(), TestCaseError> {
         match step {
             Step::Push(class, bytes, deadline) => self.push(class, bytes, deadline),
+            Step::PushAgain(class, bytes, deadline, waited) => {
+                self.push_again(class, bytes, deadline, waited);
+            }
             Step::Pop(full) => self.pop(full)?,
             Step::SetClass(index, class) if !self.entries.is_empty() => {
                 let at = index.index(self.entries.len());
@@ -117,6 +127,7 @@ impl Model {
                     self.entries.push(Entry {
                         class,
                         queued_ns: self.now_ns,
+                        again: false,
                         ..entry
                     });
                 }
@@ -151,7 +162,29 @@ impl Model {
             bytes,
             queued_ns: now_ns,
             deadline_ns,
+            again: false,
         });
+    }
+
+    fn push_again(&mut self, class: Class, bytes: u64, deadline: Option<u64>, waited: u64) {
+        let value = self.values;
+        self.values += 1;
+        let queued_ns = self.now_ns.saturating_sub(waited);
+        let deadline_ns = deadline.map(|deadline| self.now_ns + deadline);
+        let order = &mut self.order;
+        let pushed = order.push_again(value, class, bytes, deadline_ns, queued_ns);
+        let later = |entry: &Entry| entry.class == class && !entry.again;
+        let at = self.entries.iter().position(later);
+        let entry = Entry {
+            key: pushed.unwrap(),
+            value,
+            class,
+            bytes,
+            queued_ns,
+            deadline_ns,
+            again: true,
+        };
+        self.entries.insert(at.unwrap_or(self.entries.len()), entry);
     }
 
     fn remove_if(&mut self, divisor: u32) -> Result<(), TestCaseError> {

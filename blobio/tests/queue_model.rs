@@ -310,6 +310,10 @@ fn config(rng: &mut Rng) -> QueueConfig {
     };
     config.in_flight.all.ops = 1 + u32::try_from(rng.below(12)).unwrap();
     config.in_flight.all.bytes = 1 + rng.below(100_000);
+    for class in &mut config.in_flight.classes {
+        class.ops = 1 + u32::try_from(rng.below(8)).unwrap();
+        class.bytes = 1 + rng.below(100_000);
+    }
     config.policy.age_after_ns = rng.below(1_000_000);
     config
 }

@@ -35,7 +35,7 @@ pub struct QueueConfig {
     /// used up, requests are read one by one.
     pub merge_max: u64,
     /// The most bytes in destinations of requests of more than one piece that the queue has had
-    /// allocated; more such requests wait. A single one may be larger.
+    /// allocated; more such requests wait, in turn. A single one may be larger.
     pub begun_max: u64,
     /// The most requests that are planned at once.
     pub window_max: u32,

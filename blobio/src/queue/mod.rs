@@ -42,8 +42,14 @@
 //! # Bounds
 //!
 //! [`QueueConfig`] bounds requests, and operations and bytes in flight, by class and in all. Full
-//! means to wait, in order: [`BlobQueue::submit`] resolves when the request has its place. What
+//! means to wait, in order: [`BlobQueue::submit`] resolves when the request has its place. What was
+//! chosen together and finds no room apart waits in the order as well, ahead of its class. What
 //! waits is in the [statistics](QueueStats), and nothing is dropped.
+//!
+//! A request of several pieces whose destination the queue is to have allocated waits for memory
+//! ([`QueueConfig::begun_max`]) by class, then deadline, then arrival. Until it has that, requests
+//! behind it get none, so that it need not wait for small ones for ever; who needs none passes. No
+//! more than sixteen pass the oldest once it has waited for [`Policy::age_after_ns`](order::Policy).
 //!
 //! # Cancelling
 //!

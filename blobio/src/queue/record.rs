@@ -15,13 +15,17 @@ use crate::async_reader::Destination;
 use crate::async_reader::runtime::oneshot;
 
 /// What a queued request takes in the queue's tables, in bytes: its record, its tag, its place in
-/// the order and with its deadline, and its place among its neighbours, where that is kept.
+/// the order and with its deadline, and its place among its neighbours or among those that wait for
+/// memory, where that is kept.
 pub const RECORD_LEN: usize = size_of::<Slot>()
     + size_of::<u64>()
     + order::Order::<Key>::RECORD_LEN
     + order::Order::<Key>::DEADLINE_LEN
-    + 2 * size_of::<(u64, u64, Key)>()
+    + 2 * TREE_LEN
     + size_of::<usize>();
+
+/// What its place among others takes in trees, whose nodes may be half full.
+pub(super) const TREE_LEN: usize = 2 * size_of::<(u64, u64, Key)>();
 
 /// No deadline.
 const NEVER: u64 = u64::MAX;
@@ -34,8 +38,9 @@ const GROWTH_MIN: usize = 64;
 /// Names a request for as long as the queue holds it, and nothing after that.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(super) struct Key {
-    slot: u32,
+    // First, so that keys are in order of arrival, unless it has wrapped around.
     serial: u32,
+    slot: u32,
 }
 
 /// A request from its submission until its result is taken.
@@ -50,7 +55,7 @@ pub(super) struct Record {
     pub(super) again: bool,
     /// It is among those whose neighbours are looked for; only while it is `Queued`.
     pub(super) near: bool,
-    /// Its destination counts among those that the queue has had made.
+    /// Its destination counts among those that the queue has made or will.
     pub(super) begun: bool,
     /// Reads under way that a part of the piece comes from.
     pub(super) parts: u16,

@@ -1,6 +1,6 @@
 //! Which requests are next, and which of their neighbours go with them.
 
-use super::State;
+use super::{Queued, State};
 use crate::plan::{Limits, Plan, Want};
 use crate::queue::Class;
 use crate::queue::error::ReadError;
@@ -64,12 +64,17 @@ impl State {
         window_max: usize,
         out: &mut Outbox,
     ) -> bool {
-        self.issue_put_off(out);
-        while self.put_off.is_empty() && window.chosen.len() < window_max {
+        while window.chosen.len() < window_max {
             let Some(popped) = self.pop() else {
                 break;
             };
-            let key = popped.value;
+            let key = match popped.value {
+                Queued::Request(key) => key,
+                Queued::Read(read) => {
+                    self.launch(*read, out);
+                    continue;
+                }
+            };
             if self.park(key) {
                 continue;
             }
@@ -89,14 +94,22 @@ impl State {
 
     /// Takes what is next out of the order, if there is room for it.
     #[inline(always)]
-    fn pop(&mut self) -> Option<Popped<Key>> {
+    fn pop(&mut self) -> Option<Popped<Queued>> {
         let in_flight = &self.in_flight;
         let admit = |class, bytes| in_flight.admit(class, bytes);
         let popped = self.order.pop(self.now_ns, admit)?;
-        let record = self.records.get_mut(popped.value);
-        let record = record.expect("what is queued is held");
-        record.ticket = None;
-        self.engine_only -= usize::from(record.is_engine_only());
+        match &popped.value {
+            Queued::Request(key) => {
+                let record = self.records.get_mut(*key);
+                let record = record.expect("what is queued is held");
+                record.ticket = None;
+                self.engine_only -= usize::from(record.is_engine_only());
+            }
+            Queued::Read(_) => {
+                self.put_off -= 1;
+                self.engine_only -= 1;
+            }
+        }
         Some(popped)
     }
 
@@ -107,13 +120,15 @@ impl State {
     #[inline(always)]
     pub(super) fn take_next(&mut self, read: &mut Read, out: &mut Outbox) -> bool {
         self.follow_up(out);
-        let apart = self.engine_only == 0 && self.put_off.is_empty();
-        if !apart || !self.is_open() || out.tells_anybody() {
+        if self.engine_only > 0 || !self.is_open() || out.tells_anybody() {
             return false;
         }
         while let Some(popped) = self.pop() {
-            if !self.park(popped.value) {
-                return self.read_next(popped.value, read, out);
+            let Queued::Request(key) = popped.value else {
+                unreachable!("reads that were put off are for the engine");
+            };
+            if !self.park(key) {
+                return self.read_next(key, read, out);
             }
         }
         false
@@ -126,33 +141,7 @@ impl State {
         let may_go = |class: &Class| {
             self.order.len_of(*class) > 0 && self.in_flight.admit(*class, 0) == Admit::Take
         };
-        !self.put_off.is_empty() || Class::ALL.iter().any(may_go)
-    }
-
-    /// Puts a request aside whose destination, half full between two pieces, would take too much
-    /// memory besides those that are.
-    fn park(&mut self, key: Key) -> bool {
-        let record = self.records.get_mut(key).expect("what is queued is held");
-        let allocates = match &record.to {
-            Place::Allocate(_) => true,
-            Place::Fresh(dest) => dest.capacity() < record.len,
-            Place::Here(_) | Place::Away => false,
-        };
-        if record.begun || !allocates || !record.has_more() {
-            return false;
-        }
-        let bytes = self.begun_bytes.saturating_add(record.len as u64);
-        if self.begun_bytes > 0 && bytes > self.begun_max {
-            record.state = record::State::Parked;
-            self.parked.insert((record.since_ns, key));
-            if std::mem::take(&mut record.near) {
-                self.near.remove(&(record.blob.id, record.piece_pos(), key));
-            }
-            return true;
-        }
-        record.begun = true;
-        self.begun_bytes = bytes;
-        false
+        Class::ALL.iter().any(may_go)
     }
 
     /// Moves a request from the order to the window.

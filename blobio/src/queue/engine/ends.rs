@@ -3,7 +3,8 @@
 use std::rc::Rc;
 use std::task::{Poll, Waker};
 
-use super::{Phase, State};
+use super::parked::Turn;
+use super::{Phase, Queued, State};
 use crate::queue::Class;
 use crate::queue::batch::BatchState;
 use crate::queue::error::ReadError;
@@ -39,12 +40,30 @@ impl State {
     /// Puts a request, or the next piece of it, into the order.
     #[inline]
     pub(super) fn enqueue(&mut self, key: Key) {
+        self.enqueue_as(key, false);
+    }
+
+    /// Puts a request back into the order that was taken out, ahead of those of its class.
+    pub(super) fn enqueue_again(&mut self, key: Key) {
+        self.enqueue_as(key, true);
+    }
+
+    #[inline(always)]
+    fn enqueue_as(&mut self, key: Key, again: bool) {
         let record = self.records.get_mut(key).expect("the request is held");
         let bytes = record.piece_len() as u64;
-        let ticket = self
-            .order
-            .push(key, record.class, bytes, record.deadline_ns(), self.now_ns)
-            .expect("the order has a place for each request that is held");
+        let queued = Queued::Request(key);
+        let (class, deadline_ns) = (record.class, record.deadline_ns());
+        let pushed = if again {
+            let since_ns = record.since_ns;
+            self.order
+                .push_again(queued, class, bytes, deadline_ns, since_ns)
+        } else {
+            self.order
+                .push(queued, class, bytes, deadline_ns, self.now_ns)
+        };
+        let ticket =
+            pushed.unwrap_or_else(|_| unreachable!("the order has a place for each request"));
         record.state = record::State::Queued;
         record.ticket = Some(ticket);
         record.near = record.merges();
@@ -73,7 +92,7 @@ impl State {
                 }
             }
             record::State::Parked => {
-                self.parked.remove(&(record.since_ns, key));
+                self.parked.remove(&Turn::of(key, record));
             }
             _ => {}
         }
@@ -129,8 +148,7 @@ impl State {
         }
         self.held -= 1;
         self.line.give_back();
-        // Without any that is begun, nobody else would: what was let out may have been cancelled.
-        if (begun || self.begun_bytes == 0) && !self.parked.is_empty() {
+        if !self.parked.is_empty() {
             self.unpark();
         }
     }
@@ -141,21 +159,6 @@ impl State {
             self.records.discard(key);
         } else if let Some(record) = self.records.remove(key) {
             out.drop_record(record);
-        }
-    }
-
-    /// Lets what waits for memory try again, as much of it as there is memory for.
-    fn unpark(&mut self) {
-        let mut bytes = self.begun_bytes;
-        while let Some((_, key)) = self.parked.first() {
-            let key = *key;
-            let len = self.records.get(key).map_or(0, |record| record.len as u64);
-            if bytes > 0 && bytes.saturating_add(len) > self.begun_max {
-                return;
-            }
-            bytes = bytes.saturating_add(len);
-            self.parked.pop_first();
-            self.enqueue(key);
         }
     }
 
@@ -340,8 +343,11 @@ impl State {
             record::State::Done => false,
         };
         if waits {
+            let turn = Turn::of(key, record);
             self.counters.moved(record.class, class);
             record.class = class;
+            self.parked.change(&turn, Turn::of(key, record));
+            self.unpark();
             self.due = true;
         }
         waits
@@ -360,7 +366,10 @@ impl State {
             record::State::Done => false,
         };
         if waits {
+            let turn = Turn::of(key, record);
             record.set_deadline_ns(deadline_ns);
+            self.parked.change(&turn, Turn::of(key, record));
+            self.unpark();
             self.due = true;
         }
         waits
@@ -381,7 +390,7 @@ impl State {
         }
         self.phase = Phase::Dead;
         self.end_all(&ReadError::WorkerGone, out);
-        while let Some(read) = self.put_off.pop_front() {
+        for read in self.take_put_off() {
             self.lose(read, out);
         }
         while let Some(read) = self.lanes.take_ready() {

@@ -3,6 +3,7 @@
 //!
 //! - `ends.rs`: a request comes, is cancelled, ends. Never waits, calls nobody.
 //! - `choose.rs`: which requests are next, and which of their neighbours go with them.
+//! - `parked.rs`: who waits for memory, and whose turn it is.
 //! - `issue.rs`: what was chosen becomes reads.
 //! - `land.rs`: what a read brought goes to its requests.
 //! - `merging.rs`: whether neighbours share reads of a blob that may be cached.
@@ -19,9 +20,10 @@ mod issue;
 mod land;
 mod lanes;
 mod merging;
+mod parked;
 
 use std::cell::RefCell;
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::BTreeSet;
 use std::future::{Future, poll_fn};
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
@@ -41,6 +43,7 @@ use crate::async_reader::runtime::{now, recent, spawn_local};
 use choose::Window;
 use issue::Read;
 use lanes::Lanes;
+use parked::Parked;
 
 /// Windows that are planned before other tasks get their turn.
 const WINDOWS_MAX: usize = 4;
@@ -64,29 +67,40 @@ enum Phase {
     Dead,
 }
 
+/// What waits in the order.
+enum Queued {
+    Request(Key),
+    /// One that was planned when there was no room for it.
+    Read(Box<Read>),
+}
+
+// Requests take no more because of reads.
+const _: () = assert!(Order::<Queued>::RECORD_LEN == Order::<Key>::RECORD_LEN);
+
 /// What changes.
 pub(super) struct State {
     records: Records,
     /// The records that are not done.
     held: usize,
-    /// The `Queued` ones.
-    order: Order<Key>,
-    /// Those of them whose blobs merge reads of neighbours, by blob and position.
+    /// The `Queued` ones, and the reads that were put off.
+    order: Order<Queued>,
+    /// Those of the former whose blobs merge reads of neighbours, by blob and position.
     near: BTreeSet<(u64, u64, Key)>,
-    /// How many of those only the engine may choose.
+    /// How many in the order only the engine may choose.
     engine_only: usize,
+    /// How many reads there are in the order.
+    put_off: usize,
     /// Reads that have to have ended before all requests are looked at again to be merged.
     look_at: u64,
-    /// Those that wait until less memory is in destinations that are half full, the oldest first.
-    parked: BTreeSet<(u64, Key)>,
+    /// Those that wait until less memory is in destinations that are half full.
+    parked: Parked,
     line: Line,
     in_flight: InFlight,
-    /// Reads that were planned when there was no room for them.
-    put_off: VecDeque<Read>,
     lanes: Lanes,
     /// Bytes of the queue's own memory that reads fill, and memory that is kept for them.
     shared_bytes: u64,
     spare: Vec<Destination>,
+    /// Bytes of the destinations of requests that are `begun`.
     begun_bytes: u64,
     begun_max: u64,
     merge_max: u64,
@@ -112,7 +126,8 @@ impl Inner {
     pub(super) fn start(config: QueueConfig, id: u64) -> Result<Rc<Self>, QueueConfigError> {
         config.check()?;
         let mut policy = config.policy;
-        policy.len_max = config.queued_max;
+        // Places are given by the line.
+        policy.len_max = u32::MAX;
         let epoch = now();
         let state = State {
             records: Records::new(usize::try_from(config.queued_max).unwrap_or(usize::MAX)),
@@ -120,11 +135,11 @@ impl Inner {
             order: Order::new(policy)?,
             near: BTreeSet::new(),
             engine_only: 0,
+            put_off: 0,
             look_at: 0,
-            parked: BTreeSet::new(),
+            parked: Parked::new(config.policy.age_after_ns),
             line: Line::new(usize::try_from(config.queued_max).unwrap_or(usize::MAX)),
             in_flight: InFlight::new(config.in_flight)?,
-            put_off: VecDeque::new(),
             lanes: Lanes::default(),
             shared_bytes: 0,
             spare: Vec::new(),
@@ -273,7 +288,7 @@ impl State {
     /// more.
     fn is_quiet(&self) -> bool {
         let in_flight = self.in_flight.of_all().ops;
-        self.held == 0 && in_flight == 0 && self.put_off.is_empty()
+        self.held == 0 && in_flight == 0 && self.put_off == 0
     }
 
     /// Says whether nothing is left to do, for ever.
@@ -322,7 +337,7 @@ impl State {
     pub(super) fn stats(&self) -> QueueStats {
         let mut stats = self.counters.totals.clone();
         stats.held = self.held;
-        stats.queued = self.order.len() + self.parked.len();
+        stats.queued = self.order.len() - self.put_off + self.parked.len();
         stats.waiting = self.line.len();
         stats.in_flight = self.in_flight.of_all();
         stats.in_flight_max = self.in_flight.of_all_max();
@@ -358,6 +373,7 @@ impl Engine {
                 return self.inner.with(|state, out| {
                     if state.is_over() {
                         debug_assert!(state.near.is_empty() && state.engine_only == 0);
+                        debug_assert!(state.parked.is_empty() && state.begun_bytes == 0);
                         out.drop_waker(Some(waker));
                         return Poll::Ready(());
                     }

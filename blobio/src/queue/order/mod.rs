@@ -2,7 +2,8 @@
 //!
 //! A pure policy: it reads no clock, wakes nobody and knows no I/O. Four rules, each with a bound:
 //!
-//! 1. *First come, first served* within a class.
+//! 1. *First come, first served* within a class. What was taken but could not go
+//!    [comes again](Order::push_again) ahead of what came later.
 //! 2. *Shares.* Classes that have requests waiting divide the bytes by [`Policy::weights`]. Over
 //!    any time in which two of them wait and may go, what their turns took of the two, in bytes
 //!    by weight, differs by no more than the largest request of each by its weight.
@@ -212,6 +213,33 @@ impl<T> Order<T> {
         if deadline_ns.is_some() {
             self.deadlines[class.index()].set(&mut self.slots, key.slot, deadline_ns);
         }
+        Ok(key)
+    }
+
+    /// Queues a request that was taken but could not go: ahead of those of its class, behind others
+    /// that came again so. `since_ns` is when it came first. Its turn is charged once more.
+    ///
+    /// # Errors
+    ///
+    /// Gives the value back when [`Policy::len_max`] are queued.
+    ///
+    /// # Panics
+    ///
+    /// Panics when memory runs out, as `Vec` does.
+    pub fn push_again(
+        &mut self,
+        value: T,
+        class: Class,
+        bytes: u64,
+        deadline_ns: Option<u64>,
+        since_ns: u64,
+    ) -> Result<Key, Full<T>> {
+        if self.slots.len() >= self.policy.len_max.min(slots::NONE - 1) {
+            return Err(Full(value));
+        }
+        self.begin(class);
+        let key = self.slots.insert_again(value, class, bytes, since_ns);
+        self.deadlines[class.index()].set(&mut self.slots, key.slot, deadline_ns);
         Ok(key)
     }
 

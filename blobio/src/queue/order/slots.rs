@@ -29,6 +29,8 @@ pub(super) struct Slot<T> {
 struct Line {
     head: u32,
     tail: u32,
+    /// The last of those at its head that came again.
+    again: u32,
     len: u32,
 }
 
@@ -47,6 +49,7 @@ impl<T> Slots<T> {
         let empty = Line {
             head: NONE,
             tail: NONE,
+            again: NONE,
             len: 0,
         };
         Self {
@@ -150,6 +153,33 @@ impl<T> Slots<T> {
         Key { slot, serial }
     }
 
+    /// Puts a request ahead of its line, but behind those that came so before.
+    pub(super) fn insert_again(
+        &mut self,
+        value: T,
+        class: Class,
+        bytes: u64,
+        since_ns: u64,
+    ) -> Key {
+        let key = self.insert(value, class, bytes, since_ns);
+        let slot = key.slot;
+        self.unlink(slot);
+        let line = &mut self.lines[class.index()];
+        line.len += 1;
+        let prev = std::mem::replace(&mut line.again, slot);
+        let next = match prev {
+            NONE => std::mem::replace(&mut line.head, slot),
+            prev => std::mem::replace(&mut self.get_mut(prev).next, slot),
+        };
+        match next {
+            NONE => self.lines[class.index()].tail = slot,
+            next => self.get_mut(next).prev = slot,
+        }
+        let linked = self.get_mut(slot);
+        (linked.prev, linked.next) = (prev, next);
+        key
+    }
+
     /// Takes a request out of its line and frees its slot.
     #[inline]
     pub(super) fn remove(&mut self, slot: u32) -> T {
@@ -200,6 +230,9 @@ impl<T> Slots<T> {
         } = self.get(slot);
         let class = class.index();
         self.lines[class].len -= 1;
+        if self.lines[class].again == slot {
+            self.lines[class].again = prev;
+        }
         match prev {
             NONE => self.lines[class].head = next,
             prev => self.get_mut(prev).next = next,
