@@ -27,6 +27,7 @@ pub(crate) struct Scripted {
     gate: Gate,
     log: Log,
     bad_byte: Option<u64>,
+    error: fn(io::ErrorKind) -> io::Error,
     step: Step,
     cold: Rc<Cell<bool>>,
 }
@@ -86,6 +87,7 @@ impl Scripted {
             gate: Gate::default(),
             log: Log::default(),
             bad_byte: None,
+            error: |kind| io::Error::new(kind, "bad byte"),
             step: Step::Read,
             cold: Rc::default(),
         }
@@ -110,6 +112,12 @@ impl Scripted {
     /// Fails reads of the byte at `pos`.
     pub(crate) fn bad_byte(mut self, pos: u64) -> Self {
         self.bad_byte = Some(pos);
+        self
+    }
+
+    /// Makes the errors of reads that fail or are refused.
+    pub(crate) fn error(mut self, error: fn(io::ErrorKind) -> io::Error) -> Self {
+        self.error = error;
         self
     }
 
@@ -183,7 +191,7 @@ impl RandomReadBlobAsync for Scripted {
     ) -> ReadInto {
         assert!(self.step != Step::Panic, "told to panic");
         if how == ReadHow::NoWait && self.cold.get() {
-            let refused = io::ErrorKind::WouldBlock.into();
+            let refused = (self.error)(io::ErrorKind::WouldBlock);
             return Box::pin(async move { (Err(refused), dest) });
         }
         self.log.reads.borrow_mut().push((pos, len));
@@ -200,7 +208,7 @@ impl RandomReadBlobAsync for Scripted {
                 .bad_byte
                 .is_some_and(|bad| (start as u64..end as u64).contains(&bad))
             {
-                return (Err(io::Error::other("bad byte")), dest);
+                return (Err((blob.error)(io::ErrorKind::Other)), dest);
             }
             dest.copy_at(0, &content[start..end]);
             (Ok(end - start), dest)
