@@ -1,5 +1,6 @@
 //! A blob in memory that waits, fails and panics as it is told, and keeps a log.
 
+use std::any::Any;
 use std::cell::{Cell, RefCell};
 use std::future::{Future, Ready, poll_fn, ready};
 use std::io;
@@ -30,6 +31,7 @@ pub(crate) struct Scripted {
     error: fn(io::ErrorKind) -> io::Error,
     step: Step,
     cold: Rc<Cell<bool>>,
+    keeps: Option<Rc<dyn Any>>,
 }
 
 /// Holds reads back until it is opened.
@@ -90,6 +92,7 @@ impl Scripted {
             error: |kind| io::Error::new(kind, "bad byte"),
             step: Step::Read,
             cold: Rc::default(),
+            keeps: None,
         }
     }
 
@@ -118,6 +121,12 @@ impl Scripted {
     /// Makes the errors of reads that fail or are refused.
     pub(crate) fn error(mut self, error: fn(io::ErrorKind) -> io::Error) -> Self {
         self.error = error;
+        self
+    }
+
+    /// Drops `kept` when the blob is dropped.
+    pub(crate) fn keeping(mut self, kept: impl Any) -> Self {
+        self.keeps = Some(Rc::new(kept));
         self
     }
 
