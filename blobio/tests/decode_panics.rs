@@ -92,6 +92,7 @@ fn a_waker_that_panics_takes_no_thread_and_no_job_with_it() {
     go_on.send(()).unwrap();
     assert_eq!(within_seconds(|| futures_executor::block_on(queued)), Ok(7));
     assert_eq!(within_seconds(|| futures_executor::block_on(waits)), Ok(8));
+    pool.shutdown();
     assert_eq!(pool.load().running, 0);
 }
 
@@ -110,6 +111,13 @@ fn the_end_reaches_everybody_behind_those_that_panic() {
     assert!(poll(&mut waits[1], Arc::clone(&wakes)).is_pending());
     let ends = pool.clone();
     let ends = std::thread::spawn(move || ends.shutdown());
+    // The last that the end reaches; polled before it has, a future would drop its own bomb.
+    let last = Arc::clone(&wakes);
+    within_seconds(move || {
+        while last.0.load(Ordering::Relaxed) == 0 {
+            std::thread::yield_now();
+        }
+    });
     for job in [dropped, woken, queued] {
         let done = within_seconds(|| futures_executor::block_on(job));
         assert_eq!(done, Err(JobError::Closed));

@@ -370,7 +370,8 @@ fn a_shared_read_that_fails_and_loses_the_pieces_before_it_fails_alone() {
         let long = Request::vec(&liar, 0, PIECE_LEN * 2);
         let short = Request::vec(&liar, pos + 10, 100).class(Class::Low);
         let batch = queue.submit_batch(vec![long, short], OnError::Continue);
-        let done = batch.await.unwrap().await;
+        let done = corelane::time::timeout(Duration::from_secs(10), batch.await.unwrap()).await;
+        let done = done.expect("the queue hangs");
         assert!(queue.stats().parted > 0);
         for done in done.results {
             let error = done.result.unwrap_err();

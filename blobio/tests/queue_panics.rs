@@ -72,7 +72,9 @@ struct Nosy;
 
 impl Drop for Nosy {
     fn drop(&mut self) {
-        QUEUE.with_borrow(|queue| drop(queue.as_ref().map(BlobQueue::stats)));
+        QUEUE.with_borrow(|queue| {
+            let _ = queue.as_ref().map(BlobQueue::stats);
+        });
     }
 }
 
@@ -202,8 +204,10 @@ fn an_error_of_an_allocator_that_was_cancelled_may_look_at_the_queue() {
 fn the_results_of_a_batch_that_nobody_waits_for_may_look_at_the_queue() {
     // Few places: the rest of a batch waits in the line.
     for queued_max in [1, 3, 100] {
-        let mut config = QueueConfig::default();
-        config.queued_max = queued_max;
+        let config = QueueConfig {
+            queued_max,
+            ..QueueConfig::default()
+        };
         run(config, async |queue| {
             let bad = Scripted::new(content(1000)).bad_byte(15).error(nosy);
             let blob = queue.register(bad);
