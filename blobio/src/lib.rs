@@ -36,6 +36,8 @@ pub mod queue;
 
 pub mod error;
 
+#[cfg(any(feature = "executor", feature = "pack"))]
+mod guard;
 mod uninit;
 
 #[cfg(feature = "executor")]

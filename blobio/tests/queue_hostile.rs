@@ -15,7 +15,7 @@ use std::ptr::NonNull;
 use std::rc::Rc;
 use std::time::Duration;
 
-use blobio::queue::{BlobQueue, OnError, QueueConfig, Request};
+use blobio::queue::{BlobQueue, Class, OnError, QueueConfig, ReadError, Request};
 use blobio::{
     BlobHints, BlobMetadataAsync, Destination, OwnedRead, RandomReadBlobAsync, ReadHow, ReadInto,
     Region,
@@ -50,9 +50,11 @@ enum Lie {
     Keeps,
     /// Reads nothing, but fails.
     Fails,
+    /// Reads once, and then fails and gives back an empty vector.
+    FailsLater,
 }
 
-const LIES: [Lie; 9] = [
+const LIES: [Lie; 10] = [
     Lie::WritesNothing,
     Lie::Boasts,
     Lie::Overruns,
@@ -62,6 +64,7 @@ const LIES: [Lie; 9] = [
     Lie::Swaps,
     Lie::Keeps,
     Lie::Fails,
+    Lie::FailsLater,
 ];
 
 #[derive(Clone)]
@@ -164,6 +167,13 @@ impl Liar {
                 self.kept.borrow_mut().push(dest);
                 dest = Destination::Vec(Vec::new());
             }
+            Lie::FailsLater if self.kept.borrow().is_empty() => {
+                self.kept.borrow_mut().push(Vec::new().into());
+                if dest.reserve(len).is_ok() {
+                    dest.copy_at(0, &vec![6; len]);
+                }
+            }
+            Lie::FailsLater => return (Err(io::Error::other("late")), Vec::new().into()),
             Lie::Fails => return (Err(io::Error::other("a lie")), dest),
         }
         (Ok(len), dest)
@@ -343,4 +353,61 @@ fn senseless_hints_are_made_sense_of() {
             assert!(done.results.iter().all(|done| done.result.is_err()));
         });
     }
+}
+
+/// The second piece of the long one is read for the short one as well, and is to be read again.
+#[test]
+fn a_shared_read_that_fails_and_loses_the_pieces_before_it_fails_alone() {
+    let worker = Worker::new(Config::default()).unwrap();
+    worker.block_on(async {
+        let mut config = QueueConfig::default();
+        config.in_flight.all.ops = 1;
+        let queue = BlobQueue::new(config).unwrap();
+        let honest = queue.register(Scripted::new(content(1000)));
+        let liar = Liar::new(Lie::FailsLater, true, true, Rc::default());
+        let liar = queue.register(liar);
+        let pos = PIECE_LEN as u64;
+        let long = Request::vec(&liar, 0, PIECE_LEN * 2);
+        let short = Request::vec(&liar, pos + 10, 100).class(Class::Low);
+        let batch = queue.submit_batch(vec![long, short], OnError::Continue);
+        let done = corelane::time::timeout(Duration::from_secs(10), batch.await.unwrap()).await;
+        let done = done.expect("the queue hangs");
+        assert!(queue.stats().parted > 0);
+        for done in done.results {
+            let error = done.result.unwrap_err();
+            assert!(matches!(error, ReadError::Io(_)), "{error:?}");
+        }
+        let truth = queue.read(Request::vec(&honest, 77, 10)).await;
+        assert_eq!(truth.bytes(), &content(1000)[77..87]);
+    });
+}
+
+/// The queue's own memory for shared reads has held the bytes of others.
+#[test]
+fn a_shared_read_that_fills_nothing_gives_nobody_what_another_one_brought() {
+    let worker = Worker::new(Config::default()).unwrap();
+    worker.block_on(async {
+        let queue = BlobQueue::new(QueueConfig::default()).unwrap();
+        let honest = queue.register(Scripted::new(vec![9; 4000]).merging());
+        let liar = Liar::new(Lie::WritesNothing, true, true, Rc::default());
+        let liar = queue.register(liar);
+        for blob in [&honest, &liar] {
+            let requests = (0..4).map(|at| Request::vec(blob, at * 1000, 1000));
+            let batch = queue.submit_batch(requests.collect(), OnError::Continue);
+            let done = batch.await.unwrap().await;
+            for done in done.results {
+                match done.result {
+                    Ok(_) => assert_eq!(done.bytes(), [9; 1000]),
+                    Err(error) => assert_eq!(error.kind(), io::ErrorKind::InvalidData),
+                }
+                let honest = std::ptr::eq(blob, &raw const honest);
+                assert_eq!(
+                    done.destination
+                        .is_some_and(|dest| dest.bytes().len() == 1000),
+                    honest
+                );
+            }
+        }
+        assert!(queue.stats().merged > 4);
+    });
 }

@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::io;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 use std::thread::{self, JoinHandle, ThreadId};
@@ -12,7 +11,8 @@ use rustix::thread::{CpuSet, sched_setaffinity};
 
 use super::config::{PoolConfig, PoolLoad};
 use super::order::next;
-use super::running::{Running, discard};
+use super::running::Running;
+use crate::guard::guarded;
 use crate::queue::Class;
 
 /// A bounded set of threads that decompress, or compute anything else, by class.
@@ -218,12 +218,12 @@ impl Shared {
 
     /// Says whether the job that waited may be queued; if not, wakes `waker` when it may.
     pub(super) fn admitted(&self, class: Class, number: u64, waker: &Waker) -> bool {
+        // Code of others, cloned and dropped outside of the lock.
+        let mut waker = Some(waker.clone());
         let mut state = self.lock();
         match state.waiting[class.index()].get_mut(&number) {
             Some(known) => {
-                if !known.as_ref().is_some_and(|known| known.will_wake(waker)) {
-                    *known = Some(waker.clone());
-                }
+                std::mem::swap(known, &mut waker);
                 false
             }
             None => true,
@@ -297,10 +297,8 @@ impl Shared {
     }
 
     fn finish(&self, job: Arc<dyn Run>) {
-        // A waker may panic, or a result that nobody waits for when it is dropped.
-        if let Err(panic) = catch_unwind(AssertUnwindSafe(move || job.run())) {
-            discard(panic);
-        }
+        // A result that nobody waits for may panic when it is dropped.
+        guarded(move || job.run());
         self.lock().running -= 1;
     }
 
@@ -361,9 +359,10 @@ fn cpu_set(cores: &[usize]) -> io::Result<Option<CpuSet>> {
     Ok((!cores.is_empty()).then_some(set))
 }
 
-fn wake(waker: Option<Waker>) {
+/// Wakes somebody whose panics are not those of whoever wakes.
+pub(super) fn wake(waker: Option<Waker>) {
     if let Some(waker) = waker {
-        waker.wake();
+        guarded(|| waker.wake());
     }
 }
 

@@ -11,7 +11,8 @@ use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Wake, Waker};
 use std::thread::{self, Thread};
 
-use super::pool::{Entry, Run, Shared, lock};
+use super::pool::{Entry, Run, Shared, lock, wake};
+use crate::guard::{discard, guarded};
 use crate::queue::Class;
 
 /// The future of a job that a [`DecodePool`](super::DecodePool) does.
@@ -148,17 +149,13 @@ impl<T: Send + 'static> Running<T> {
         let Stage::Queued { slot, .. } = &this.stage else {
             return Poll::Ready(Err(JobError::Closed));
         };
-        let mut state = lock(&slot.state);
-        if let Some(result) = state.result.take() {
-            drop(state);
-            this.stage = Stage::Over;
-            return Poll::Ready(result);
+        match slot.poll_result(cx.waker()) {
+            Some(result) => {
+                this.stage = Stage::Over;
+                Poll::Ready(result)
+            }
+            None => Poll::Pending,
         }
-        let known = state.waker.as_ref();
-        if !known.is_some_and(|known| known.will_wake(cx.waker())) {
-            state.waker = Some(cx.waker().clone());
-        }
-        Poll::Pending
     }
 }
 
@@ -172,13 +169,6 @@ impl<T> Drop for Running<T> {
             Stage::Queued { number, .. } => self.shared.withdraw(self.class, *number),
             Stage::Over => {}
         }
-    }
-}
-
-/// Drops what a panic was called with, or leaks what that drop panics with.
-pub(super) fn discard(panic: Box<dyn Any + Send>) {
-    if let Err(second) = catch_unwind(AssertUnwindSafe(move || drop(panic))) {
-        std::mem::forget(second);
     }
 }
 
@@ -197,19 +187,39 @@ impl<T: Send + 'static> Run for Slot<T> {
     fn give_up(&self) {
         let work = lock(&self.state).work.take();
         self.put(Err(JobError::Closed));
-        drop(work);
+        guarded(|| drop(work));
     }
 }
 
 impl<T> Slot<T> {
+    /// Takes the result, or leaves `waker` to be woken for it. Wakers are code of others, cloned
+    /// and dropped outside of the lock.
+    fn poll_result(&self, waker: &Waker) -> Option<Result<T, JobError>> {
+        let mut spare = None;
+        loop {
+            let mut state = lock(&self.state);
+            if state.result.is_some() {
+                return state.result.take();
+            }
+            let known = state.waker.as_ref();
+            if known.is_some_and(|known| known.will_wake(waker)) {
+                return None;
+            }
+            if spare.is_some() {
+                std::mem::swap(&mut state.waker, &mut spare);
+                return None;
+            }
+            drop(state);
+            spare = Some(waker.clone());
+        }
+    }
+
     fn put(&self, result: Result<T, JobError>) {
         let mut state = lock(&self.state);
         state.result = Some(result);
         let waker = state.waker.take();
         drop(state);
-        if let Some(waker) = waker {
-            waker.wake();
-        }
+        wake(waker);
     }
 }
 

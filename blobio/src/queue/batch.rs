@@ -16,6 +16,7 @@ use super::error::ReadError;
 use super::handle::Finished;
 use super::outbox::Outbox;
 use super::record::Key;
+use super::waiters::{Waiter, Waiters};
 use crate::async_reader::Destination;
 
 /// What the first error of a batch does to its other requests.
@@ -83,7 +84,7 @@ struct Shared {
     /// The handle's: left by its poll, taken with the last result.
     waker: Option<Waker>,
     /// The progress streams': left by their polls, taken with each result.
-    watchers: Vec<Waker>,
+    watchers: Waiters,
     /// For another thread's eyes.
     mirror: Option<Arc<Mirror>>,
 }
@@ -131,7 +132,7 @@ impl BatchState {
                 first_error: None,
                 on_error,
                 waker: None,
-                watchers: Vec::new(),
+                watchers: Waiters::default(),
                 mirror,
             }),
         })
@@ -163,7 +164,7 @@ impl BatchState {
         }
         shared.slots[index] = Slot::Done(finished);
         if !shared.watchers.is_empty() {
-            out.wake_all(shared.watchers.drain(..));
+            out.wake_all(shared.watchers.drain());
         }
         if shared.is_done() {
             out.wake_all(shared.waker.take());
@@ -210,16 +211,29 @@ impl BatchState {
         })
     }
 
-    /// Registers a progress stream, unless something has changed since it has `seen`.
-    fn watch(&self, seen: Option<Progress>, waker: Waker) -> Option<Progress> {
+    fn add_watcher(&self) -> Waiter {
+        self.cell.borrow_mut().watchers.add()
+    }
+
+    /// Registers a progress stream, unless something has changed since it has `seen`, and gives
+    /// `waker` back for what it replaced.
+    fn watch(
+        &self,
+        watcher: Waiter,
+        seen: Option<Progress>,
+        waker: &mut Option<Waker>,
+    ) -> Option<Progress> {
         let shared = &mut *self.cell.borrow_mut();
         if seen != Some(shared.progress) {
             return Some(shared.progress);
         }
-        if !shared.watchers.iter().any(|known| known.will_wake(&waker)) {
-            shared.watchers.push(waker);
-        }
+        let new = waker.take()?;
+        *waker = shared.watchers.put(watcher, new);
         None
+    }
+
+    fn remove_watcher(&self, watcher: Waiter) -> Option<Waker> {
+        self.cell.borrow_mut().watchers.remove(watcher)
     }
 }
 
@@ -265,8 +279,9 @@ impl BatchHandle {
     /// Gives the progress as a stream: what it is now, then each change, as far as it is polled
     /// in between, until the batch is done. A task that polls it is woken for changes.
     pub fn progress_stream(&self) -> ProgressStream {
+        let watch = |state: &Rc<BatchState>| (Rc::clone(state), state.add_watcher());
         ProgressStream {
-            state: self.state().cloned(),
+            watched: self.state().map(watch),
             seen: None,
         }
     }
@@ -329,7 +344,7 @@ impl fmt::Debug for BatchHandle {
 #[must_use = "streams do nothing unless polled"]
 pub struct ProgressStream {
     /// `None` after the last item.
-    state: Option<Rc<BatchState>>,
+    watched: Option<(Rc<BatchState>, Waiter)>,
     seen: Option<Progress>,
 }
 
@@ -337,17 +352,26 @@ impl Stream for ProgressStream {
     type Item = Progress;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Progress>> {
-        let Some(state) = &self.state else {
+        let Some((state, watcher)) = &self.watched else {
             return Poll::Ready(None);
         };
-        let Some(progress) = state.watch(self.seen, cx.waker().clone()) else {
+        let mut waker = Some(cx.waker().clone());
+        let Some(progress) = state.watch(*watcher, self.seen, &mut waker) else {
             return Poll::Pending;
         };
         self.seen = Some(progress);
         if progress.requests_done == progress.requests {
-            self.state = None;
+            self.watched = None;
         }
         Poll::Ready(Some(progress))
+    }
+}
+
+impl Drop for ProgressStream {
+    fn drop(&mut self) {
+        if let Some((state, watcher)) = &self.watched {
+            drop(state.remove_watcher(*watcher));
+        }
     }
 }
 

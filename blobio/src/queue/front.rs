@@ -1,7 +1,7 @@
 //! The queue as its users hold it.
 
 use std::fmt;
-use std::future::{Future, poll_fn};
+use std::future::Future;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -301,7 +301,7 @@ impl BlobQueue {
     /// Dropping the future stops the waiting and nothing else.
     pub async fn shutdown(&self) {
         self.close();
-        poll_fn(|cx| self.inner.poll_quiet(cx)).await;
+        self.inner.quiet().await;
     }
 
     /// Takes no more requests and ends those that are queued: [`shutdown`](Self::shutdown)

@@ -103,6 +103,8 @@ mod request;
 mod stats;
 #[cfg(feature = "executor")]
 mod submit;
+#[cfg(feature = "executor")]
+mod waiters;
 
 pub use histogram::Histogram;
 pub use order::Class;

@@ -1,16 +1,18 @@
 //! What a change of the queue's state sets off: done after the state's borrow has ended, because
 //! it is code of others that may call the queue again.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::task::Waker;
 
+use super::batch::BatchState;
 use super::blob::Entry;
+use super::error::ReadError;
 use super::handle::Finished;
 use super::record::Record;
 use super::request::Request;
 use crate::async_reader::Destination;
 use crate::async_reader::runtime::oneshot;
+use crate::guard::guarded;
 
 /// Wakes, replies and drops that are due.
 #[derive(Default)]
@@ -28,6 +30,8 @@ enum Dropped {
     Finished(Finished),
     Destination(Destination),
     Waker(Waker),
+    Error(ReadError),
+    Batch(Rc<BatchState>),
 }
 
 impl Outbox {
@@ -63,6 +67,18 @@ impl Outbox {
         self.dropped.extend(waker.map(Dropped::Waker));
     }
 
+    pub(super) fn drop_error(&mut self, error: Option<ReadError>) {
+        self.dropped.extend(error.map(Dropped::Error));
+    }
+
+    /// Lets go of a batch. With the last of its owners go its results.
+    #[inline]
+    pub(super) fn drop_batch(&mut self, batch: Rc<BatchState>) {
+        if Rc::strong_count(&batch) == 1 {
+            self.dropped.push(Dropped::Batch(batch));
+        }
+    }
+
     /// Does what is due. A panic of any of it has been reported by the panic hook; it ends that
     /// piece of code only, because the others belong to others.
     pub(super) fn run(&mut self) {
@@ -81,6 +97,8 @@ impl Outbox {
                 Dropped::Finished(finished) => drop(finished),
                 Dropped::Destination(destination) => drop(destination),
                 Dropped::Waker(waker) => drop(waker),
+                Dropped::Error(error) => drop(error),
+                Dropped::Batch(batch) => drop(batch),
             });
         }
     }
@@ -93,9 +111,4 @@ impl Outbox {
     pub(super) fn is_empty(&self) -> bool {
         self.wakes.is_empty() && self.replies.is_empty() && self.dropped.is_empty()
     }
-}
-
-/// Calls code of others, and says whether it panicked.
-pub(super) fn guarded<R>(call: impl FnOnce() -> R) -> Option<R> {
-    catch_unwind(AssertUnwindSafe(call)).ok()
 }

@@ -196,9 +196,15 @@ impl Record {
         now_ns > self.deadline_ns
     }
 
-    /// Notes how it ends, unless that is known already.
-    pub(super) fn fail(&mut self, error: ReadError) {
-        self.error.get_or_insert_with(|| Box::new(error));
+    /// Notes how it ends, and gives the error back if that is known already: dropping it may call
+    /// code of others.
+    #[must_use]
+    pub(super) fn fail(&mut self, error: ReadError) -> Option<ReadError> {
+        if self.error.is_some() {
+            return Some(error);
+        }
+        self.error = Some(Box::new(error));
+        None
     }
 
     /// Fails where a blob gave back another destination than it was given, or has filled less of it than
@@ -207,14 +213,16 @@ impl Record {
         let (want, filled) = (self.done.saturating_add(got), to.filled_len());
         if !to.holds(want, self.len) {
             let room = to.capacity();
-            self.fail(ReadError::io(io::Error::new(
+            let lie = ReadError::io(io::Error::new(
                 io::ErrorKind::InvalidData,
                 format!(
                     "a blob claims {want} bytes of a read of {}, and gave back a destination with {filled} \
                      bytes and room for {room}",
                     self.len
                 ),
-            )));
+            ));
+            // Its own, with no code of others in it.
+            drop(self.fail(lie));
         }
     }
 

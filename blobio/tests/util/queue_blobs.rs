@@ -1,5 +1,6 @@
 //! A blob in memory that waits, fails and panics as it is told, and keeps a log.
 
+use std::any::Any;
 use std::cell::{Cell, RefCell};
 use std::future::{Future, Ready, poll_fn, ready};
 use std::io;
@@ -27,8 +28,10 @@ pub(crate) struct Scripted {
     gate: Gate,
     log: Log,
     bad_byte: Option<u64>,
+    error: fn(io::ErrorKind) -> io::Error,
     step: Step,
     cold: Rc<Cell<bool>>,
+    keeps: Option<Rc<dyn Any>>,
 }
 
 /// Holds reads back until it is opened.
@@ -86,8 +89,10 @@ impl Scripted {
             gate: Gate::default(),
             log: Log::default(),
             bad_byte: None,
+            error: |kind| io::Error::new(kind, "bad byte"),
             step: Step::Read,
             cold: Rc::default(),
+            keeps: None,
         }
     }
 
@@ -110,6 +115,18 @@ impl Scripted {
     /// Fails reads of the byte at `pos`.
     pub(crate) fn bad_byte(mut self, pos: u64) -> Self {
         self.bad_byte = Some(pos);
+        self
+    }
+
+    /// Makes the errors of reads that fail or are refused.
+    pub(crate) fn error(mut self, error: fn(io::ErrorKind) -> io::Error) -> Self {
+        self.error = error;
+        self
+    }
+
+    /// Drops `kept` when the blob is dropped.
+    pub(crate) fn keeping(mut self, kept: impl Any) -> Self {
+        self.keeps = Some(Rc::new(kept));
         self
     }
 
@@ -183,7 +200,7 @@ impl RandomReadBlobAsync for Scripted {
     ) -> ReadInto {
         assert!(self.step != Step::Panic, "told to panic");
         if how == ReadHow::NoWait && self.cold.get() {
-            let refused = io::ErrorKind::WouldBlock.into();
+            let refused = (self.error)(io::ErrorKind::WouldBlock);
             return Box::pin(async move { (Err(refused), dest) });
         }
         self.log.reads.borrow_mut().push((pos, len));
@@ -200,7 +217,7 @@ impl RandomReadBlobAsync for Scripted {
                 .bad_byte
                 .is_some_and(|bad| (start as u64..end as u64).contains(&bad))
             {
-                return (Err(io::Error::other("bad byte")), dest);
+                return (Err((blob.error)(io::ErrorKind::Other)), dest);
             }
             dest.copy_at(0, &content[start..end]);
             (Ok(end - start), dest)

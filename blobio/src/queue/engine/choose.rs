@@ -1,12 +1,13 @@
 //! Which requests are next, and which of their neighbours go with them.
 
 use super::{Queued, State};
+use crate::guard::guarded;
 use crate::plan::{Limits, Plan, Want};
 use crate::queue::Class;
 use crate::queue::error::ReadError;
 use crate::queue::limits::Flight;
 use crate::queue::order::{Admit, Popped};
-use crate::queue::outbox::{Outbox, guarded};
+use crate::queue::outbox::Outbox;
 use crate::queue::record::{self, Key, Place, Record};
 
 use super::issue::Read;

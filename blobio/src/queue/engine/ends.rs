@@ -3,6 +3,7 @@
 use std::rc::Rc;
 use std::task::{Poll, Waker};
 
+use super::choose::Window;
 use super::parked::Turn;
 use super::{Phase, Queued, State};
 use crate::queue::Class;
@@ -134,6 +135,8 @@ impl State {
             Target::Batch(batch, index) => {
                 if batch.put(index, finished, out) {
                     self.to_cancel.push(batch);
+                } else {
+                    out.drop_batch(batch);
                 }
                 self.forget(key, out);
             }
@@ -173,14 +176,23 @@ impl State {
         };
         match record.state {
             record::State::Queued | record::State::Parked => self.dequeue(key),
-            record::State::Chosen => return record.error = Some(Box::new(error.clone())),
-            record::State::Flying if record.to.is_away() => {
-                return record.error = Some(Box::new(error.clone()));
+            // The engine has it, unless that is gone.
+            record::State::Chosen if self.phase != Phase::Dead => {
+                return Self::end_later(record, error, out);
             }
-            record::State::Flying => {}
+            record::State::Flying if record.to.is_away() => {
+                return Self::end_later(record, error, out);
+            }
+            record::State::Chosen | record::State::Flying => {}
             record::State::Done => return,
         }
         self.finish(key, Err(error.clone()), out);
+    }
+
+    /// Has a request end when its destination is back.
+    fn end_later(record: &mut Record, error: &ReadError, out: &mut Outbox) {
+        let before = record.error.replace(Box::new(error.clone()));
+        out.drop_error(before.map(|error| *error));
     }
 
     pub(in crate::queue) fn cancel_batch(&mut self, batch: &Rc<BatchState>, out: &mut Outbox) {
@@ -239,6 +251,7 @@ impl State {
                 self.to_cancel.push(Rc::clone(&rest.batch));
             }
         }
+        out.drop_batch(rest.batch);
     }
 
     /// Gives free places to those who wait.
@@ -255,7 +268,9 @@ impl State {
                 continue;
             }
             let Some((batch, index, request)) = self.line.next_of_rest(ticket) else {
-                self.line.remove(ticket);
+                if let Some(Waiting::Batch(rest)) = self.line.remove(ticket) {
+                    out.drop_batch(rest.batch);
+                }
                 continue;
             };
             self.line.take_as_first();
@@ -384,11 +399,12 @@ impl State {
     }
 
     /// The tasks of the queue are gone, or about to be.
-    pub(super) fn die(&mut self, out: &mut Outbox) {
+    pub(super) fn die(&mut self, window: &mut Window, out: &mut Outbox) {
         if self.phase == Phase::Dead {
             return;
         }
         self.phase = Phase::Dead;
+        self.end_flights(window);
         self.end_all(&ReadError::WorkerGone, out);
         for read in self.take_put_off() {
             self.lose(read, out);

@@ -50,9 +50,7 @@ pub(super) enum Served {
 impl State {
     /// Issues reads for what was chosen, as far as there is room.
     pub(super) fn issue(&mut self, window: &mut Window, out: &mut Outbox) {
-        for flight in window.flights.drain(..) {
-            self.in_flight.finish(flight);
-        }
+        self.end_flights(window);
         window.wants.clear();
         for index in 0..window.chosen.len() {
             if let Some(want) = self.want(&mut window.chosen[index], index, out) {
@@ -84,6 +82,13 @@ impl State {
                 all_full |= room == Admit::Full;
                 self.put_off(read);
             }
+        }
+    }
+
+    /// What was chosen does not count as in flight any more.
+    pub(super) fn end_flights(&mut self, window: &mut Window) {
+        for flight in window.flights.drain(..) {
+            self.in_flight.finish(flight);
         }
     }
 
@@ -132,8 +137,11 @@ impl State {
         if let Place::Here(dest) = std::mem::replace(&mut chosen.to, Place::Away) {
             record.to = Place::Here(dest);
         }
+        // What ended it before the allocator failed is why it ends.
+        if let Some(error) = chosen.error.take() {
+            out.drop_error(record.fail(error));
+        }
         let error = record.error.take().map(|error| *error);
-        let error = error.or(chosen.error.take());
         let error = error.or(shut.then_some(ReadError::ShutDown));
         if let Some(error) = error {
             self.finish(key, Err(error), out);
@@ -337,12 +345,13 @@ impl State {
         AlignedBuf::new(len.max(SHARED_LEN_MIN), align.max(SHARED_LEN_MIN)).into()
     }
 
-    /// Takes memory for shared reads back.
-    pub(super) fn keep_buffer(&mut self, buffer: Destination, out: &mut Outbox) {
+    /// Takes memory for shared reads back, and forgets what is in it.
+    pub(super) fn keep_buffer(&mut self, mut buffer: Destination, out: &mut Outbox) {
         self.shared_bytes -= buffer.capacity() as u64;
         let spare: usize = self.spare.iter().map(Destination::capacity).sum();
         let kept = spare as u64 + self.shared_bytes + buffer.capacity() as u64;
         if self.spare.len() < SPARE_MAX && kept <= self.merge_max {
+            buffer.truncate(0);
             self.spare.push(buffer);
         } else {
             out.drop_destination(Some(buffer));

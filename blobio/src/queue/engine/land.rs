@@ -75,6 +75,7 @@ impl State {
         out: &mut Outbox,
     ) {
         let Some(record) = self.records.get_mut(key) else {
+            out.drop_error(result.err());
             return out.drop_destination(to);
         };
         if let Some(to) = to {
@@ -101,7 +102,7 @@ impl State {
         match result {
             Ok(got) if got < len => record.end = record.done + got,
             Ok(_) => {}
-            Err(error) => record.fail(error),
+            Err(error) => out.drop_error(record.fail(error)),
         }
         record.parts -= 1;
         if record.parts == 0 {
@@ -119,8 +120,9 @@ impl State {
         out: &mut Outbox,
     ) {
         let gone = matches!(result, Err(ReadError::WorkerGone));
-        self.counters.totals.parted += u64::from(result.is_err() && !gone);
         let bytes = to.as_ref().map_or(&[][..], Destination::bytes);
+        let is_lie = matches!(result, Ok(got) if got > bytes.len());
+        self.counters.totals.parted += u64::from((result.is_err() || is_lie) && !gone);
         for (key, part) in parts {
             let Some(record) = self.records.get_mut(*key) else {
                 continue;
@@ -130,8 +132,8 @@ impl State {
                 continue;
             }
             match &result {
-                Ok(got) => {
-                    let got = (*got).min(bytes.len());
+                Ok(got) if !is_lie => {
+                    let got = *got;
                     let there = got.saturating_sub(part.read_offset).min(part.len);
                     let at = record.done + part.want_offset;
                     if there < part.len {
@@ -142,17 +144,22 @@ impl State {
                         dest.copy_at(at, from);
                     }
                 }
-                Err(error) if gone => record.fail(error.clone()),
-                // It may be what somebody else wants that cannot be read.
-                Err(_) => record.again = true,
+                Err(error) if gone => drop(record.fail(error.clone())),
+                // It may be what somebody else wants that cannot be read. Who lies is found out by
+                // reads of their own.
+                Ok(_) | Err(_) => record.again = true,
             }
         }
         let filled = bytes.len();
         let to = to.map(Destination::into_whole);
         match host.and_then(|key| self.records.get_mut(key)) {
             Some(record) => {
-                if let (Ok(got), Some(to)) = (&result, &to) {
-                    record.measure(to, (*got).min(filled));
+                // What a failed read gave back is read into again, behind the pieces before it.
+                if let Some(to) = &to
+                    && (result.is_ok() || record.done > 0)
+                {
+                    let got = result.as_ref().map_or(0, |got| (*got).min(filled));
+                    record.measure(to, got);
                 }
                 record.to = to.map_or(Place::Away, Place::Here);
             }
@@ -162,6 +169,7 @@ impl State {
         for (key, _) in parts {
             self.land_part(*key, out);
         }
+        out.drop_error(result.err());
     }
 
     fn end_shared(&mut self, shared: u64, to: Option<Destination>, out: &mut Outbox) {

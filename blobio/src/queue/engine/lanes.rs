@@ -11,8 +11,9 @@ use super::Inner;
 use super::issue::{Read, Served};
 use super::land::Brought;
 use crate::async_reader::{Destination, ReadInto};
+use crate::guard::guarded;
 use crate::queue::error::ReadError;
-use crate::queue::outbox::{Outbox, guarded};
+use crate::queue::outbox::Outbox;
 use crate::queue::submit;
 use crate::traits::ReadHow;
 
@@ -115,11 +116,11 @@ pub(super) async fn lane(inner: Rc<Inner>) {
                 has_waited |= polled.is_pending();
                 polled
             });
-            let mut brought = brought.await;
+            let brought = brought.await;
             if !aloft.is_refused(how, &brought) {
                 break brought;
             }
-            match brought.to.take().and_then(|to| aloft.again(to)) {
+            match aloft.again(brought) {
                 Some((again, issued)) => {
                     future = Some(again);
                     how = issued;
@@ -201,12 +202,14 @@ impl Aloft<'_> {
 
     /// Issues a read again that was refused.
     #[cold]
-    fn again(&self, to: Destination) -> Option<Begun> {
+    fn again(&self, refused: Brought) -> Option<Begun> {
         let read = self.read.as_ref()?;
+        let Brought { result, to } = refused;
+        guarded(|| drop(result));
         self.inner
             .with(|state, _| state.counters.totals.refused += 1);
         let how = submit::after_refusal(read.blob.cached.get(), read.len);
-        self.issue(to, how)
+        self.issue(to?, how)
     }
 
     fn land(&mut self, brought: Brought) {

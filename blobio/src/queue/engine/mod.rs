@@ -25,6 +25,7 @@ mod parked;
 use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::future::{Future, poll_fn};
+use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 use std::time::Instant;
@@ -37,6 +38,7 @@ use super::order::Order;
 use super::outbox::Outbox;
 use super::record::{Key, Record, Records};
 use super::stats::{Census, Counters, Filter};
+use super::waiters::{Waiter, Waiters};
 use super::{Class, QueueStats};
 use crate::async_reader::Destination;
 use crate::async_reader::runtime::{now, recent, spawn_local};
@@ -114,7 +116,7 @@ pub(super) struct State {
     due: bool,
     engine: Option<Waker>,
     /// Wait until nothing is held any more.
-    quiet: Vec<Waker>,
+    quiet: Waiters,
     epoch: Instant,
     /// The time of the change, in nanoseconds since `epoch`, and as it was given.
     now_ns: u64,
@@ -152,7 +154,7 @@ impl Inner {
             handles: 0,
             due: false,
             engine: None,
-            quiet: Vec::new(),
+            quiet: Waiters::default(),
             epoch,
             now_ns: 0,
             now: epoch,
@@ -229,17 +231,12 @@ impl Inner {
         })
     }
 
-    /// Waits until the queue is shut down and holds nothing.
-    pub(super) fn poll_quiet(&self, cx: &mut Context<'_>) -> Poll<()> {
-        let waker = cx.waker().clone();
-        self.with(|state, out| {
-            if state.is_quiet() {
-                out.drop_waker(Some(waker));
-                return Poll::Ready(());
-            }
-            state.quiet.push(waker);
-            Poll::Pending
-        })
+    /// Waits until the queue holds nothing.
+    pub(super) fn quiet(&self) -> Quiet<'_> {
+        Quiet {
+            inner: self,
+            waiter: self.with(|state, _| state.quiet.add()),
+        }
     }
 }
 
@@ -249,7 +246,7 @@ impl State {
     fn settle(&mut self, out: &mut Outbox) {
         self.follow_up(out);
         if self.is_quiet() {
-            out.wake_all(self.quiet.drain(..));
+            out.wake_all(self.quiet.drain());
             self.due |= self.is_over();
         }
         if self.due {
@@ -269,6 +266,7 @@ impl State {
     fn cancel_and_admit(&mut self, out: &mut Outbox) {
         while let Some(batch) = self.to_cancel.pop() {
             self.cancel_batch(&batch, out);
+            out.drop_batch(batch);
         }
         self.admit(out);
     }
@@ -350,6 +348,35 @@ impl State {
     }
 }
 
+/// Waits until the queue holds nothing: a future.
+pub(super) struct Quiet<'a> {
+    inner: &'a Inner,
+    waiter: Waiter,
+}
+
+impl Future for Quiet<'_> {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let waker = cx.waker().clone();
+        self.inner.with(|state, out| {
+            if state.is_quiet() {
+                out.drop_waker(Some(waker));
+                return Poll::Ready(());
+            }
+            out.drop_waker(state.quiet.put(self.waiter, waker));
+            Poll::Pending
+        })
+    }
+}
+
+impl Drop for Quiet<'_> {
+    fn drop(&mut self) {
+        self.inner
+            .with(|state, out| out.drop_waker(state.quiet.remove(self.waiter)));
+    }
+}
+
 /// The task that chooses. Dropped before its end, it takes its queue with it.
 struct Engine {
     inner: Rc<Inner>,
@@ -394,7 +421,8 @@ impl Engine {
 
 impl Drop for Engine {
     fn drop(&mut self) {
-        self.inner.with_time(State::die);
+        let Self { inner, window } = self;
+        inner.with_time(|state, out| state.die(window, out));
     }
 }
 

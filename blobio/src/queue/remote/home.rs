@@ -9,6 +9,7 @@ use std::sync::Arc;
 use super::orders::{Handle, Known, Order, Orders, Wishes};
 use super::{BlobTicket, Message, RemoteBatchRequest, RemoteQueuedBlob};
 use crate::async_reader::runtime::{channel, oneshot, spawn_local};
+use crate::guard::guarded;
 use crate::queue::batch::{BatchDone, BatchState};
 use crate::queue::blob::{Entry, QueuedBlob};
 use crate::queue::error::ReadError;
@@ -97,11 +98,10 @@ impl Home {
         handle: &Handle,
     ) {
         let Some(request) = self.localise(request) else {
-            return drop(reply.send(Finished::failed(ReadError::WorkerGone, None)));
+            return tell(reply, Finished::failed(ReadError::WorkerGone, None));
         };
         if handle.is_cancelled() {
-            let destination = request.into_destination();
-            return drop(reply.send(Finished::failed(ReadError::Cancelled, destination)));
+            return tell(reply, refuse(request, ReadError::Cancelled));
         }
         let submitted = self.queue.submit_to(request, Target::Remote(reply)).await;
         match submitted {
@@ -112,8 +112,7 @@ impl Home {
             Err(error) => {
                 let (request, target) = error.into_inner();
                 if let Target::Remote(reply) = target {
-                    let destination = request.into_destination();
-                    drop(reply.send(Finished::failed(ReadError::ShutDown, destination)));
+                    tell(reply, refuse(request, ReadError::ShutDown));
                 }
             }
         }
@@ -131,7 +130,7 @@ impl Home {
         let requests = requests.filter_map(|request| self.localise(request));
         let requests: Vec<Request> = requests.collect();
         if handle.is_cancelled() {
-            return drop(reply.send(refuse(requests, &ReadError::Cancelled)));
+            return tell(reply, refuse_all(requests, &ReadError::Cancelled));
         }
         let submitted = self
             .queue
@@ -140,8 +139,8 @@ impl Home {
         let batch = match submitted {
             Ok(batch) => batch,
             Err(error) => {
-                let refused = refuse(error.into_inner(), &ReadError::ShutDown);
-                return drop(reply.send(refused));
+                let refused = refuse_all(error.into_inner(), &ReadError::ShutDown);
+                return tell(reply, refused);
             }
         };
         let id = next_id();
@@ -156,8 +155,7 @@ impl Home {
         drop(spawn_local(async move {
             let done = batch.await;
             batches.borrow_mut().remove(&id);
-            // Who is gone gets no reply.
-            drop(reply.send(done));
+            tell(reply, done);
         }));
     }
 
@@ -174,11 +172,10 @@ impl Home {
         match order {
             Order::Attend(handle) => self.attend(&handle),
             Order::Sweep => self.sweep(),
-            // Who is gone gets no reply.
             Order::Cancel(mask, value, reply) => {
-                let _ = reply.send(self.queue.cancel_tagged(mask, value));
+                tell(reply, self.queue.cancel_tagged(mask, value));
             }
-            Order::Count(reply) => drop(reply.send(Box::new(self.queue.stats()))),
+            Order::Count(reply) => tell(reply, Box::new(self.queue.stats())),
         }
     }
 
@@ -222,7 +219,9 @@ impl Home {
         let dropped: Vec<_> = ids.iter().map(|id| blobs.remove(id)).collect();
         // Blobs are code of others.
         drop(blobs);
-        drop(dropped);
+        for blob in dropped {
+            guarded(|| drop(blob));
+        }
     }
 }
 
@@ -237,11 +236,23 @@ impl Closing {
     }
 }
 
-/// Ends requests that the queue does not take.
-fn refuse(requests: Vec<Request>, error: &ReadError) -> BatchDone {
+/// Replies, unless who asked is gone. What the reply wakes or drops is code of others.
+fn tell<T>(reply: oneshot::Sender<T>, with: T) {
+    guarded(|| drop(reply.send(with)));
+}
+
+/// Ends a request that the queue does not take: its allocator is code of others.
+fn refuse(mut request: Request, error: ReadError) -> Finished {
+    let destination = request.take_destination();
+    guarded(|| drop(request));
+    Finished::failed(error, destination)
+}
+
+/// Ends those of a batch.
+fn refuse_all(requests: Vec<Request>, error: &ReadError) -> BatchDone {
     let requests = requests.into_iter();
     let results = requests
-        .map(|request| Finished::failed(error.clone(), request.into_destination()))
+        .map(|request| refuse(request, error.clone()))
         .collect::<Vec<_>>();
     let first_error = (!results.is_empty()).then_some(0);
     BatchDone {

@@ -6,6 +6,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::Instant;
 
 use crate::async_reader::runtime::oneshot;
+use crate::guard::guarded;
 use crate::queue::record::Key;
 use crate::queue::{Class, QueueStats};
 
@@ -87,7 +88,10 @@ impl Orders {
             state.closed = true;
             (std::mem::take(&mut state.waiting), state.worker.take())
         };
-        drop(waiting);
+        for order in waiting {
+            // With a reply that will not come somebody is woken.
+            guarded(|| drop(order));
+        }
         worker.into_iter().for_each(Waker::wake);
     }
 
