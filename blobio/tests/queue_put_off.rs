@@ -104,6 +104,24 @@ fn an_urgent_request_goes_before_reads_that_were_put_off_when_all_is_full() {
     });
 }
 
+/// Their destinations are allocated: there are to be no more than were planned at one time.
+#[test]
+fn no_more_are_put_off_until_those_are_gone() {
+    on_worker(async {
+        let (queue, blob, gate, log) = put_seven_off(QueueConfig::default()).await;
+        for at in 8..16 {
+            queue.try_submit(low(&blob, at)).unwrap().detach();
+        }
+        let neighbour = Request::vec(&blob, 16 * LEN as u64, LEN).class(Class::High);
+        queue.try_submit(neighbour).unwrap().detach();
+        turns().await;
+        assert_eq!(reads(&log), [0, 16]);
+        assert_eq!(queue.stats().queued, 8);
+        gate.open();
+        queue.shutdown().await;
+    });
+}
+
 #[test]
 fn reads_that_were_put_off_do_not_starve() {
     on_worker(async {

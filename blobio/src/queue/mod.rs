@@ -43,7 +43,7 @@
 //!
 //! [`QueueConfig`] bounds requests, and operations and bytes in flight, by class and in all. Full
 //! means to wait, in order: [`BlobQueue::submit`] resolves when the request has its place. What was
-//! chosen together and finds no room apart waits in the order as well, ahead of its class. What
+//! chosen together and finds no room apart waits ahead of its class, and takes turns with others. What
 //! waits is in the [statistics](QueueStats), and nothing is dropped.
 //!
 //! A request of several pieces whose destination the queue is to have allocated waits for memory

@@ -1,6 +1,6 @@
 //! Which requests are next, and which of their neighbours go with them.
 
-use super::{Queued, State};
+use super::State;
 use crate::guard::guarded;
 use crate::plan::{Limits, Plan, Want};
 use crate::queue::Class;
@@ -66,16 +66,17 @@ impl State {
         out: &mut Outbox,
     ) -> bool {
         while window.chosen.len() < window_max {
+            if self.launch_in_turn(out) {
+                continue;
+            }
             let Some(popped) = self.pop() else {
-                break;
-            };
-            let key = match popped.value {
-                Queued::Request(key) => key,
-                Queued::Read(read) => {
-                    self.launch(*read, out);
+                if self.launch_put_off(out) {
                     continue;
                 }
+                break;
             };
+            self.put_off.pass();
+            let key = popped.value;
             if self.park(key) {
                 continue;
             }
@@ -95,22 +96,17 @@ impl State {
 
     /// Takes what is next out of the order, if there is room for it.
     #[inline(always)]
-    fn pop(&mut self) -> Option<Popped<Queued>> {
-        let in_flight = &self.in_flight;
-        let admit = |class, bytes| in_flight.admit(class, bytes);
+    fn pop(&mut self) -> Option<Popped<Key>> {
+        let (in_flight, put_off) = (&self.in_flight, &self.put_off);
+        let admit = |class, bytes| match in_flight.admit(class, bytes) {
+            Admit::Take if put_off.has(class) => Admit::ClassFull,
+            admit => admit,
+        };
         let popped = self.order.pop(self.now_ns, admit)?;
-        match &popped.value {
-            Queued::Request(key) => {
-                let record = self.records.get_mut(*key);
-                let record = record.expect("what is queued is held");
-                record.ticket = None;
-                self.engine_only -= usize::from(record.is_engine_only());
-            }
-            Queued::Read(_) => {
-                self.put_off -= 1;
-                self.engine_only -= 1;
-            }
-        }
+        let record = self.records.get_mut(popped.value);
+        let record = record.expect("what is queued is held");
+        record.ticket = None;
+        self.engine_only -= usize::from(record.is_engine_only());
         Some(popped)
     }
 
@@ -121,15 +117,13 @@ impl State {
     #[inline(always)]
     pub(super) fn take_next(&mut self, read: &mut Read, out: &mut Outbox) -> bool {
         self.follow_up(out);
-        if self.engine_only > 0 || !self.is_open() || out.tells_anybody() {
+        let apart = self.engine_only == 0 && self.put_off.is_empty();
+        if !apart || !self.is_open() || out.tells_anybody() {
             return false;
         }
         while let Some(popped) = self.pop() {
-            let Queued::Request(key) = popped.value else {
-                unreachable!("reads that were put off are for the engine");
-            };
-            if !self.park(key) {
-                return self.read_next(key, read, out);
+            if !self.park(popped.value) {
+                return self.read_next(popped.value, read, out);
             }
         }
         false
@@ -142,7 +136,7 @@ impl State {
         let may_go = |class: &Class| {
             self.order.len_of(*class) > 0 && self.in_flight.admit(*class, 0) == Admit::Take
         };
-        Class::ALL.iter().any(may_go)
+        !self.put_off.is_empty() || Class::ALL.iter().any(may_go)
     }
 
     /// Moves a request from the order to the window.
@@ -167,7 +161,8 @@ impl State {
 
     fn merges(&self, key: Key) -> bool {
         let record = self.records.get(key);
-        record.is_some_and(Record::merges) && self.shared_bytes < self.merge_max
+        let may = self.shared_bytes < self.merge_max && self.put_off.is_empty();
+        may && record.is_some_and(Record::merges)
     }
 
     /// Takes the neighbours of a request that a merged read could serve as well, and gives the

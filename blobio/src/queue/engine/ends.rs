@@ -5,7 +5,7 @@ use std::task::{Poll, Waker};
 
 use super::choose::Window;
 use super::parked::Turn;
-use super::{Phase, Queued, State};
+use super::{Phase, State};
 use crate::queue::Class;
 use crate::queue::batch::BatchState;
 use crate::queue::error::ReadError;
@@ -53,15 +53,13 @@ impl State {
     fn enqueue_as(&mut self, key: Key, again: bool) {
         let record = self.records.get_mut(key).expect("the request is held");
         let bytes = record.piece_len() as u64;
-        let queued = Queued::Request(key);
         let (class, deadline_ns) = (record.class, record.deadline_ns());
         let pushed = if again {
             let since_ns = record.since_ns;
             self.order
-                .push_again(queued, class, bytes, deadline_ns, since_ns)
+                .push_again(key, class, bytes, deadline_ns, since_ns)
         } else {
-            self.order
-                .push(queued, class, bytes, deadline_ns, self.now_ns)
+            self.order.push(key, class, bytes, deadline_ns, self.now_ns)
         };
         let ticket =
             pushed.unwrap_or_else(|_| unreachable!("the order has a place for each request"));
@@ -121,7 +119,9 @@ impl State {
         };
         record.state = record::State::Done;
         let begun = std::mem::take(&mut record.begun);
-        self.begun_bytes -= if begun { record.len as u64 } else { 0 };
+        let given_back = if begun { record.len as u64 } else { 0 };
+        // What was added may have been cut.
+        self.begun_bytes = self.begun_bytes.saturating_sub(given_back);
         self.counters
             .ended(record, tag, &finished.result, self.now_ns);
         match std::mem::replace(&mut record.target, Target::Detached) {
@@ -406,7 +406,7 @@ impl State {
         self.phase = Phase::Dead;
         self.end_flights(window);
         self.end_all(&ReadError::WorkerGone, out);
-        for read in self.take_put_off() {
+        for read in self.put_off.take_all() {
             self.lose(read, out);
         }
         while let Some(read) = self.lanes.take_ready() {

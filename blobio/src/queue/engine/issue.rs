@@ -3,7 +3,7 @@
 use std::rc::Rc;
 
 use super::choose::{Chosen, Window};
-use super::{Phase, Queued, State};
+use super::{Phase, State};
 use crate::async_reader::Destination;
 use crate::async_reader::runtime::AlignedBuf;
 use crate::plan::{self, Part, Plan, Want, by_blob};
@@ -72,15 +72,14 @@ impl State {
         }
         window.chosen.clear();
         window.reads.sort_by_key(|read| read.class.index());
-        let (mut full_class, mut all_full) = (None, false);
+        let mut is_full = false;
         for read in window.reads.drain(..) {
             let room = self.in_flight.admit(read.class, read.bytes);
-            if room == Admit::Take && full_class != Some(read.class) && !all_full {
+            is_full |= room == Admit::Full;
+            if room == Admit::Take && !is_full && !self.put_off.has(read.class) {
                 self.launch(read, out);
             } else {
-                full_class = Some(read.class);
-                all_full |= room == Admit::Full;
-                self.put_off(read);
+                self.put_off.push(read);
             }
         }
     }
@@ -90,43 +89,6 @@ impl State {
         for flight in window.flights.drain(..) {
             self.in_flight.finish(flight);
         }
-    }
-
-    /// Puts a read for which there is no room into the order, ahead of requests of its class.
-    fn put_off(&mut self, read: Read) {
-        let (one, many) = match &read.served {
-            Served::One(key) => (Some(*key), &[][..]),
-            Served::Many { parts, .. } => (None, &parts[..]),
-        };
-        let keys = one.into_iter().chain(many.iter().map(|(key, _)| *key));
-        let records = keys.filter_map(|key| self.records.get(key));
-        let (mut since_ns, mut deadline_ns) = (self.now_ns, None);
-        for record in records {
-            since_ns = since_ns.min(record.since_ns);
-            let nearest = record.deadline_ns().into_iter().chain(deadline_ns);
-            deadline_ns = nearest.min();
-        }
-        let (class, bytes) = (read.class, read.bytes);
-        let queued = Queued::Read(Box::new(read));
-        self.order
-            .push_again(queued, class, bytes, deadline_ns, since_ns)
-            .unwrap_or_else(|_| unreachable!("the order has a place for each read"));
-        self.put_off += 1;
-        self.engine_only += 1;
-    }
-
-    /// Takes the reads that were put off out of the order.
-    pub(super) fn take_put_off(&mut self) -> Vec<Read> {
-        let mut reads = Vec::with_capacity(self.put_off);
-        let is_read = |queued: &Queued| matches!(queued, Queued::Read(_));
-        self.order.remove_if(is_read, |_, queued| {
-            if let Queued::Read(read) = queued {
-                reads.push(*read);
-            }
-        });
-        self.engine_only -= self.put_off;
-        self.put_off = 0;
-        reads
     }
 
     /// Gives the range that is to be read for a request; none when it ends here.

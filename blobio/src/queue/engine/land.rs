@@ -24,7 +24,7 @@ impl State {
         if let Some(flight) = read.flight.take() {
             self.in_flight.finish(flight);
         }
-        self.due |= !self.order.is_empty();
+        self.due |= !self.order.is_empty() || !self.put_off.is_empty();
         let Brought { result, to } = brought;
         // A foreign reader's count is not believed.
         let result = result.map(|len| len.min(read.len));

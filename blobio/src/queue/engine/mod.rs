@@ -5,6 +5,7 @@
 //! - `choose.rs`: which requests are next, and which of their neighbours go with them.
 //! - `parked.rs`: who waits for memory, and whose turn it is.
 //! - `issue.rs`: what was chosen becomes reads.
+//! - `put_off.rs`: those for which there is no room, and when they go.
 //! - `land.rs`: what a read brought goes to its requests.
 //! - `merging.rs`: whether neighbours share reads of a blob that may be cached.
 //! - `lanes.rs`: the tasks that reads run in. One whose read has ended takes what is next itself,
@@ -21,6 +22,7 @@ mod land;
 mod lanes;
 mod merging;
 mod parked;
+mod put_off;
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;
@@ -43,9 +45,9 @@ use super::{Class, QueueStats};
 use crate::async_reader::Destination;
 use crate::async_reader::runtime::{now, recent, spawn_local};
 use choose::Window;
-use issue::Read;
 use lanes::Lanes;
 use parked::Parked;
+use put_off::PutOff;
 
 /// Windows that are planned before other tasks get their turn.
 const WINDOWS_MAX: usize = 4;
@@ -69,29 +71,18 @@ enum Phase {
     Dead,
 }
 
-/// What waits in the order.
-enum Queued {
-    Request(Key),
-    /// One that was planned when there was no room for it.
-    Read(Box<Read>),
-}
-
-// Requests take no more because of reads.
-const _: () = assert!(Order::<Queued>::RECORD_LEN == Order::<Key>::RECORD_LEN);
-
 /// What changes.
 pub(super) struct State {
     records: Records,
     /// The records that are not done.
     held: usize,
-    /// The `Queued` ones, and the reads that were put off.
-    order: Order<Queued>,
-    /// Those of the former whose blobs merge reads of neighbours, by blob and position.
+    /// The `Queued` ones.
+    order: Order<Key>,
+    /// Those of them whose blobs merge reads of neighbours, by blob and position.
     near: BTreeSet<(u64, u64, Key)>,
-    /// How many in the order only the engine may choose.
+    /// How many of those only the engine may choose.
     engine_only: usize,
-    /// How many reads there are in the order.
-    put_off: usize,
+    put_off: PutOff,
     /// Reads that have to have ended before all requests are looked at again to be merged.
     look_at: u64,
     /// Those that wait until less memory is in destinations that are half full.
@@ -128,8 +119,7 @@ impl Inner {
     pub(super) fn start(config: QueueConfig, id: u64) -> Result<Rc<Self>, QueueConfigError> {
         config.check()?;
         let mut policy = config.policy;
-        // Places are given by the line.
-        policy.len_max = u32::MAX;
+        policy.len_max = config.queued_max;
         let epoch = now();
         let state = State {
             records: Records::new(usize::try_from(config.queued_max).unwrap_or(usize::MAX)),
@@ -137,7 +127,7 @@ impl Inner {
             order: Order::new(policy)?,
             near: BTreeSet::new(),
             engine_only: 0,
-            put_off: 0,
+            put_off: PutOff::default(),
             look_at: 0,
             parked: Parked::new(config.policy.age_after_ns),
             line: Line::new(usize::try_from(config.queued_max).unwrap_or(usize::MAX)),
@@ -286,7 +276,7 @@ impl State {
     /// more.
     fn is_quiet(&self) -> bool {
         let in_flight = self.in_flight.of_all().ops;
-        self.held == 0 && in_flight == 0 && self.put_off == 0
+        self.held == 0 && in_flight == 0 && self.put_off.is_empty()
     }
 
     /// Says whether nothing is left to do, for ever.
@@ -335,7 +325,7 @@ impl State {
     pub(super) fn stats(&self) -> QueueStats {
         let mut stats = self.counters.totals.clone();
         stats.held = self.held;
-        stats.queued = self.order.len() - self.put_off + self.parked.len();
+        stats.queued = self.order.len() + self.parked.len();
         stats.waiting = self.line.len();
         stats.in_flight = self.in_flight.of_all();
         stats.in_flight_max = self.in_flight.of_all_max();
