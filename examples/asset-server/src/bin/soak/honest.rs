@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use crate::assets::{Asset, Assets, is_one_state};
 use crate::message::{Client, Head, request};
 use crate::rng::Rng;
+use crate::server::{HEAD_TIMEOUT, IDLE_TIMEOUT};
 use crate::tally::Tally;
 
 /// How long a client waits that was told to come back later.
@@ -54,6 +55,8 @@ fn converse(
     rng: &mut Rng,
 ) -> io::Result<()> {
     let mut client = Client::connect(addr)?;
+    // When the server may have begun to wait for this client.
+    let mut waits = (Instant::now(), HEAD_TIMEOUT);
     for _ in 0..1 + rng.below(REQUESTS_MAX) {
         if is_over.load(Ordering::Relaxed) {
             break;
@@ -61,13 +64,18 @@ fn converse(
         let ask = choose(assets, rng);
         let sent = ask.request();
         let began = Instant::now();
-        let checked = client
-            .send(sent.as_bytes())
-            .and_then(|()| take(&mut client, &ask, tally));
+        let is_sent = client.send(sent.as_bytes());
+        let waited = waits.0.elapsed();
+        let checked = is_sent.and_then(|()| take(&mut client, &ask, tally));
+        if checked.as_ref().is_err_and(is_end) && waited >= waits.1 {
+            tally.late.fetch_add(1, Ordering::Relaxed);
+            return Ok(());
+        }
         let head = checked.map_err(|error| {
             let line = sent.lines().next().unwrap_or_default();
-            io::Error::other(format!("{line}: {error}"))
+            io::Error::other(format!("{line}: {error}, {waited:?} after the one before"))
         })?;
+        waits = (began, IDLE_TIMEOUT);
         tally.latency.add(began.elapsed());
         if head.status == 503 {
             thread::sleep(PAUSE);
@@ -77,6 +85,12 @@ fn converse(
         }
     }
     Ok(())
+}
+
+/// Says whether the connection has ended.
+fn is_end(error: &io::Error) -> bool {
+    use io::ErrorKind::{BrokenPipe, ConnectionReset, UnexpectedEof};
+    matches!(error.kind(), BrokenPipe | ConnectionReset | UnexpectedEof)
 }
 
 fn choose<'a>(assets: &'a Assets, rng: &mut Rng) -> Ask<'a> {
