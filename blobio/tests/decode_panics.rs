@@ -1,6 +1,9 @@
 //! A pool among wakers and jobs that panic when they are called or dropped, and wakers that look at it.
 #![cfg(feature = "pack")]
 
+#[path = "util/bomb.rs"]
+mod bomb;
+
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -12,20 +15,7 @@ use std::time::Duration;
 use blobio::decode::{DecodePool, JobError, PoolConfig, Running};
 use blobio::queue::Class;
 
-/// Panics when it is dropped, if that is not because of a panic.
-struct Bomb;
-
-impl Drop for Bomb {
-    fn drop(&mut self) {
-        assert!(std::thread::panicking(), "a bomb");
-    }
-}
-
-impl Wake for Bomb {
-    fn wake(self: Arc<Self>) {
-        std::panic::panic_any(Self);
-    }
-}
+use bomb::Bomb;
 
 #[derive(Default)]
 struct Wakes(AtomicUsize);

@@ -5,29 +5,17 @@
 mod util;
 
 use std::cell::Cell;
-use std::future::Future;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use blobio::queue::{BlobQueue, Class, QueueConfig, QueuedBlob, Request, RequestHandle};
-use corelane::{Config, Worker, spawn_local, yield_now};
+use corelane::{spawn_local, yield_now};
 
 use util::content;
-use util::queue_blobs::{Gate, Log, Scripted};
+use util::queue_blobs::{Gate, Log, Scripted, on_worker, turns};
 
 /// Length of a read.
 const LEN: usize = 4096;
-
-fn on_worker<T>(future: impl Future<Output = T>) -> T {
-    Worker::new(Config::default()).unwrap().block_on(future)
-}
-
-/// Lets the queue do what it can without a read that ends.
-async fn turns() {
-    for _ in 0..8 {
-        yield_now().await;
-    }
-}
 
 /// The reads so far, in reads' lengths.
 fn reads(log: &Log) -> Vec<u64> {

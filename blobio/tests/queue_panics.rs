@@ -19,23 +19,9 @@ use blobio::queue::{BlobQueue, OnError, QueueConfig, ReadError, Request};
 use corelane::{Config, Worker};
 use futures_util::StreamExt;
 
+use util::bomb::Bomb;
 use util::content;
 use util::queue_blobs::Scripted;
-
-/// Panics when it is dropped, if that is not because of a panic.
-struct Bomb;
-
-impl Drop for Bomb {
-    fn drop(&mut self) {
-        assert!(std::thread::panicking(), "a bomb");
-    }
-}
-
-impl Wake for Bomb {
-    fn wake(self: Arc<Self>) {
-        panic_any(Self);
-    }
-}
 
 impl fmt::Debug for Bomb {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -1,31 +1,18 @@
-//! Reads for which there is no room wait in the order of the queue: they hold up nobody whose turn
-//! is before theirs, and go before what came later.
+//! Reads for which there is no room take turns with what else is next: they hold up nobody for more
+//! than one read, and go before what came later in their class.
 #![cfg(feature = "executor")]
 
 mod util;
 
-use std::future::Future;
-
 use blobio::queue::limits::Bounds;
 use blobio::queue::{BlobQueue, Class, QueueConfig, QueuedBlob, Request};
-use corelane::{Config, Worker, spawn_local, yield_now};
+use corelane::spawn_local;
 
 use util::content;
-use util::queue_blobs::{Gate, Log, Scripted};
+use util::queue_blobs::{Gate, Log, Scripted, on_worker, turns};
 
 /// Length of a read.
 const LEN: usize = 4096;
-
-fn on_worker<T>(future: impl Future<Output = T>) -> T {
-    Worker::new(Config::default()).unwrap().block_on(future)
-}
-
-/// Lets the queue do what it can without a read that ends.
-async fn turns() {
-    for _ in 0..8 {
-        yield_now().await;
-    }
-}
 
 /// Eight neighbours of class `Low`, which may have one read in flight: they are chosen together,
 /// but may not share a read.

@@ -8,7 +8,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::mpsc::{self, Sender};
-use std::task::{Context, Wake, Waker};
+use std::task::{Context, Waker};
 
 use blobio::queue::{
     BlobQueue, OnError, QueueConfig, ReadError, RemoteQueue, RemoteQueuedBlob, RemoteRequest,
@@ -16,23 +16,9 @@ use blobio::queue::{
 use corelane::{Executor, Placement};
 use futures_executor::block_on;
 
+use util::bomb::Bomb;
 use util::content;
 use util::queue_blobs::Scripted;
-
-/// Panics when it is dropped, if that is not because of a panic.
-struct Bomb;
-
-impl Drop for Bomb {
-    fn drop(&mut self) {
-        assert!(std::thread::panicking(), "a bomb");
-    }
-}
-
-impl Wake for Bomb {
-    fn wake(self: Arc<Self>) {
-        std::panic::panic_any(Self);
-    }
-}
 
 fn start(is_open: bool) -> (Executor, RemoteQueue) {
     let builder = Executor::builder().placement(Placement::Unpinned(1));

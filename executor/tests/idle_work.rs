@@ -4,9 +4,9 @@ mod support;
 
 use std::cell::{Cell, RefCell};
 use std::future::Future;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::rc::Rc;
-use std::task::{Context, Waker};
+use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 use corelane::sim::Simulation;
@@ -92,18 +92,20 @@ fn a_worker_that_is_shut_down_is_idle_once_nobody_else_has_work() {
     assert!(start.elapsed() < Duration::from_secs(30));
 }
 
+fn poll_on(worker: &Worker, future: Pin<&mut impl Future<Output = ()>>) -> Poll<()> {
+    let _entered = worker.enter();
+    future.poll(&mut Context::from_waker(Waker::noop()))
+}
+
 #[test]
 fn a_worker_does_not_wait_while_somebody_asks() {
     let worker = worker();
     let mut asks = pin!(idle());
-    let mut context = Context::from_waker(Waker::noop());
-    let entered = worker.enter();
-    assert!(asks.as_mut().poll(&mut context).is_pending());
-    drop(entered);
+    assert!(poll_on(&worker, asks.as_mut()).is_pending());
     let start = Instant::now();
     worker.park(Some(start + Duration::from_secs(60)));
     assert!(start.elapsed() < Duration::from_secs(30));
-    assert!(asks.as_mut().poll(&mut context).is_ready());
+    assert!(poll_on(&worker, asks).is_ready());
 }
 
 /// Nothing happens in a simulation but what its workers let happen: time as well.
@@ -128,10 +130,8 @@ fn one_that_asks_for_ever_does_not_outlast_the_deadline_of_a_shutdown() {
 fn a_worker_that_has_ended_is_idle() {
     let worker = worker();
     let mut asks = pin!(idle());
-    let mut context = Context::from_waker(Waker::noop());
-    let entered = worker.enter();
-    assert!(asks.as_mut().poll(&mut context).is_pending());
-    drop(entered);
+    assert!(poll_on(&worker, asks.as_mut()).is_pending());
     worker.shutdown(Instant::now());
-    assert!(asks.as_mut().poll(&mut context).is_ready());
+    let mut context = Context::from_waker(Waker::noop());
+    assert!(asks.poll(&mut context).is_ready());
 }

@@ -3,6 +3,7 @@
 
 pub(crate) mod async_suite;
 pub(crate) mod blobs;
+pub(crate) mod bomb;
 #[cfg(feature = "executor")]
 pub(crate) mod hinting;
 #[cfg(feature = "executor")]

@@ -224,3 +224,17 @@ impl RandomReadBlobAsync for Scripted {
         })
     }
 }
+
+/// Runs a test on a worker of its own.
+pub(crate) fn on_worker<T>(future: impl Future<Output = T>) -> T {
+    corelane::Worker::new(corelane::Config::default())
+        .unwrap()
+        .block_on(future)
+}
+
+/// Lets the queue do what it can without a read that ends.
+pub(crate) async fn turns() {
+    for _ in 0..8 {
+        corelane::yield_now().await;
+    }
+}
