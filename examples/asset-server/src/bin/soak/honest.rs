@@ -1,16 +1,23 @@
 //! Clients as they should be, on connections that they keep; they check every byte.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpStream};
+use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread;
 use std::time::{Duration, Instant};
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
 use crate::assets::{Asset, Assets, is_one_state};
-use crate::message::{Client, Head, request};
+use crate::message::{Client, Head, PATIENCE, request};
 use crate::rng::Rng;
 use crate::server::{HEAD_TIMEOUT, IDLE_TIMEOUT};
 use crate::tally::Tally;
+
+/// How many connections a thread has. With a thread for each, hundreds are ready at once, and one
+/// that has taken some milliseconds more than the others is not run before each of them has caught
+/// up: for longer than the server waits.
+pub(crate) const CONNECTIONS_PER_THREAD: usize = 30;
 
 /// How long a client waits that was told to come back later.
 const PAUSE: Duration = Duration::from_millis(50);
@@ -29,62 +36,186 @@ enum Ask<'a> {
     Missing,
 }
 
-/// Asks for this and that until it is over.
+/// One client, which has a connection for some requests, and then another.
+struct Honest<'a> {
+    addr: SocketAddr,
+    assets: &'a Assets,
+    tally: &'a Tally,
+    seed: u64,
+    rng: Rng,
+    connection: Option<Connection<'a>>,
+    /// When it goes on, after a pause.
+    resumes: Instant,
+}
+
+struct Connection<'a> {
+    client: Client,
+    requests_left: usize,
+    /// When the server may have begun to wait for this client, and for how long it does.
+    waits: (Instant, Duration),
+    asked: Option<Asked<'a>>,
+}
+
+/// A request under way.
+struct Asked<'a> {
+    ask: Ask<'a>,
+    sent: String,
+    is_sent: io::Result<()>,
+    began: Instant,
+    /// For how long the server may have waited for it.
+    waited: Duration,
+}
+
+/// Asks for this and that until it is over, with a connection for each seed.
 pub(crate) fn run(
     addr: SocketAddr,
     assets: &Assets,
     tally: &Tally,
     is_over: &AtomicBool,
-    seed: u64,
+    seeds: Range<u64>,
 ) {
-    let mut rng = Rng::new(seed);
+    let now = Instant::now();
+    let mut clients: Vec<_> = seeds
+        .map(|seed| Honest {
+            addr,
+            assets,
+            tally,
+            seed,
+            rng: Rng::new(seed),
+            connection: None,
+            resumes: now,
+        })
+        .collect();
     while !is_over.load(Ordering::Relaxed) {
-        if let Err(error) = converse(addr, assets, tally, is_over, &mut rng) {
-            tally.failed(format!("{error} (seed {seed})"));
-            thread::sleep(PAUSE);
+        clients.iter_mut().for_each(Honest::ask);
+        for index in answered(&clients) {
+            clients[index].take();
         }
+    }
+    clients.iter_mut().for_each(Honest::take);
+}
+
+/// Waits until answers begin, but for no longer than a pause; gives whose.
+fn answered(clients: &[Honest<'_>]) -> Vec<usize> {
+    let waiting = clients.iter().enumerate();
+    let waiting = waiting.filter_map(|(index, client)| Some((index, client.waits_for()?)));
+    let (indices, mut polled): (Vec<_>, Vec<_>) = waiting
+        .map(|(index, stream)| (index, PollFd::new(stream, PollFlags::IN)))
+        .unzip();
+    let pause = Timespec::try_from(PAUSE).expect("a short time");
+    // Interrupted, it says that there are none: they are asked for again.
+    if poll(&mut polled, Some(&pause)).is_err() {
+        return Vec::new();
+    }
+    let found = indices.into_iter().zip(&polled);
+    let found = found.filter(|(_, polled)| !polled.revents().is_empty());
+    found.map(|(index, _)| index).collect()
+}
+
+impl<'a> Honest<'a> {
+    /// Asks for the next thing, unless an answer is still to come.
+    fn ask(&mut self) {
+        let overdue = self
+            .asked()
+            .filter(|asked| asked.began.elapsed() > PATIENCE);
+        if let Some(why) = overdue.map(|asked| asked.told("no answer")) {
+            self.fail(&why);
+        }
+        if self.asked().is_some() || self.resumes > Instant::now() {
+            return;
+        }
+        if self.connection.is_none() {
+            match Connection::make(self.addr, 1 + self.rng.below(REQUESTS_MAX)) {
+                Ok(made) => self.connection = Some(made),
+                Err(error) => self.fail(&error.to_string()),
+            }
+        }
+        if let Some(connection) = &mut self.connection {
+            connection.ask(choose(self.assets, &mut self.rng));
+        }
+    }
+
+    fn asked(&self) -> Option<&Asked<'a>> {
+        self.connection.as_ref()?.asked.as_ref()
+    }
+
+    /// Gives the socket that an answer is to come from.
+    fn waits_for(&self) -> Option<&TcpStream> {
+        let connection = self.connection.as_ref()?;
+        connection.asked.as_ref()?;
+        Some(&connection.client.stream)
+    }
+
+    /// Takes the answer that is to come, if any, and checks it.
+    fn take(&mut self) {
+        let Some(connection) = &mut self.connection else {
+            return;
+        };
+        let Some(asked) = connection.asked.take() else {
+            return;
+        };
+        let client = &mut connection.client;
+        let taken = match &asked.is_sent {
+            Ok(()) => take(client, &asked.ask, self.tally),
+            Err(error) => Err(error.kind().into()),
+        };
+        match taken {
+            Ok(head) => {
+                connection.waits = (asked.began, IDLE_TIMEOUT);
+                self.tally.latency.add(asked.began.elapsed());
+                if head.status == 503 {
+                    self.resumes = Instant::now() + PAUSE;
+                }
+                if head.is_last() || connection.requests_left == 0 {
+                    self.connection = None;
+                }
+            }
+            Err(error) if is_end(&error) && asked.waited >= connection.waits.1 => {
+                self.tally.late.fetch_add(1, Ordering::Relaxed);
+                self.connection = None;
+            }
+            Err(error) => self.fail(&asked.told(&error.to_string())),
+        }
+    }
+
+    fn fail(&mut self, why: &str) {
+        self.tally.failed(format!("{why} (seed {})", self.seed));
+        self.connection = None;
+        self.resumes = Instant::now() + PAUSE;
     }
 }
 
-/// Makes requests on one connection.
-fn converse(
-    addr: SocketAddr,
-    assets: &Assets,
-    tally: &Tally,
-    is_over: &AtomicBool,
-    rng: &mut Rng,
-) -> io::Result<()> {
-    let mut client = Client::connect(addr)?;
-    // When the server may have begun to wait for this client.
-    let mut waits = (Instant::now(), HEAD_TIMEOUT);
-    for _ in 0..1 + rng.below(REQUESTS_MAX) {
-        if is_over.load(Ordering::Relaxed) {
-            break;
-        }
-        let ask = choose(assets, rng);
+impl<'a> Connection<'a> {
+    fn make(addr: SocketAddr, requests: usize) -> io::Result<Self> {
+        Ok(Self {
+            client: Client::connect(addr)?,
+            requests_left: requests,
+            waits: (Instant::now(), HEAD_TIMEOUT),
+            asked: None,
+        })
+    }
+
+    fn ask(&mut self, ask: Ask<'a>) {
         let sent = ask.request();
         let began = Instant::now();
-        let is_sent = client.send(sent.as_bytes());
-        let waited = waits.0.elapsed();
-        let checked = is_sent.and_then(|()| take(&mut client, &ask, tally));
-        if checked.as_ref().is_err_and(is_end) && waited >= waits.1 {
-            tally.late.fetch_add(1, Ordering::Relaxed);
-            return Ok(());
-        }
-        let head = checked.map_err(|error| {
-            let line = sent.lines().next().unwrap_or_default();
-            io::Error::other(format!("{line}: {error}, {waited:?} after the one before"))
-        })?;
-        waits = (began, IDLE_TIMEOUT);
-        tally.latency.add(began.elapsed());
-        if head.status == 503 {
-            thread::sleep(PAUSE);
-        }
-        if head.is_last() {
-            break;
-        }
+        let is_sent = self.client.send(sent.as_bytes());
+        self.requests_left -= 1;
+        self.asked = Some(Asked {
+            ask,
+            sent,
+            is_sent,
+            began,
+            waited: self.waits.0.elapsed(),
+        });
     }
-    Ok(())
+}
+
+impl Asked<'_> {
+    fn told(&self, error: &str) -> String {
+        let line = self.sent.lines().next().unwrap_or_default();
+        let (waited, took) = (self.waited, self.began.elapsed());
+        format!("{line}: {error}, {took:?} after it was sent, {waited:?} after the one before")
+    }
 }
 
 /// Says whether the connection has ended.

@@ -139,10 +139,12 @@ fn run(
         let addr = server.addr;
         let (assets, tally, is_over) = (assets, &tally, &is_over);
         let spawned = || -> io::Result<()> {
-            for index in 0..honest {
-                let seed = args.seed.wrapping_mul(1_000_003) + index as u64;
-                let client = move || honest::run(addr, assets, tally, is_over, seed);
-                builder("honest").spawn_scoped(scope, client)?;
+            let first = args.seed.wrapping_mul(1_000_003);
+            for from in (0..honest).step_by(honest::CONNECTIONS_PER_THREAD) {
+                let to = honest.min(from + honest::CONNECTIONS_PER_THREAD);
+                let seeds = first + from as u64..first + to as u64;
+                let clients = move || honest::run(addr, assets, tally, is_over, seeds);
+                builder("honest").spawn_scoped(scope, clients)?;
             }
             for index in 0..hostile {
                 let seed = args.seed.wrapping_mul(1_000_033) + index as u64;

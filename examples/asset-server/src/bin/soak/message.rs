@@ -7,7 +7,7 @@ use std::time::Duration;
 use socket2::SockRef;
 
 /// The longest that a client waits for anything.
-const PATIENCE: Duration = Duration::from_secs(30);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
 /// The longest head of an answer.
 const HEAD_MAX: usize = 16 << 10;
