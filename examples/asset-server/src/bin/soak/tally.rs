@@ -24,8 +24,7 @@ pub(crate) struct Tally {
     pub(crate) wrong: AtomicU64,
     /// Honest requests that had no answer, or none that was expected.
     pub(crate) failed: AtomicU64,
-    /// Those that came after longer than the server waits: clients share a core, and may not run for
-    /// that long.
+    /// Those that came after longer than the server waits, as when this process was stopped.
     pub(crate) late: AtomicU64,
     messages: Mutex<Vec<String>>,
     /// How often each attack was carried out.
