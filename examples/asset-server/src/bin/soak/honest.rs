@@ -11,7 +11,6 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use crate::assets::{Asset, Assets, is_one_state};
 use crate::message::{Client, Head, PATIENCE, request};
 use crate::rng::Rng;
-use crate::server::{HEAD_TIMEOUT, IDLE_TIMEOUT};
 use crate::tally::Tally;
 
 /// How many connections a thread has. With a thread for each, hundreds are ready at once, and one
@@ -51,8 +50,8 @@ struct Honest<'a> {
 struct Connection<'a> {
     client: Client,
     requests_left: usize,
-    /// When the server may have begun to wait for this client, and for how long it does.
-    waits: (Instant, Duration),
+    /// When the last request was sent; before the first, when it was made.
+    last: Instant,
     asked: Option<Asked<'a>>,
 }
 
@@ -60,10 +59,9 @@ struct Connection<'a> {
 struct Asked<'a> {
     ask: Ask<'a>,
     sent: String,
-    is_sent: io::Result<()>,
     began: Instant,
-    /// For how long the server may have waited for it.
-    waited: Duration,
+    /// How long after the one before.
+    after: Duration,
 }
 
 /// Asks for this and that until it is over, with a connection for each seed.
@@ -130,8 +128,11 @@ impl<'a> Honest<'a> {
                 Err(error) => self.fail(&error.to_string()),
             }
         }
-        if let Some(connection) = &mut self.connection {
-            connection.ask(choose(self.assets, &mut self.rng));
+        let Some(connection) = &mut self.connection else {
+            return;
+        };
+        if let Err(why) = connection.ask(choose(self.assets, &mut self.rng)) {
+            self.fail(&why);
         }
     }
 
@@ -155,13 +156,8 @@ impl<'a> Honest<'a> {
             return;
         };
         let client = &mut connection.client;
-        let taken = match &asked.is_sent {
-            Ok(()) => take(client, &asked.ask, self.tally),
-            Err(error) => Err(error.kind().into()),
-        };
-        match taken {
+        match take(client, &asked.ask, self.tally) {
             Ok(head) => {
-                connection.waits = (asked.began, IDLE_TIMEOUT);
                 self.tally.latency.add(asked.began.elapsed());
                 if head.status == 503 {
                     self.resumes = Instant::now() + PAUSE;
@@ -169,10 +165,6 @@ impl<'a> Honest<'a> {
                 if head.is_last() || connection.requests_left == 0 {
                     self.connection = None;
                 }
-            }
-            Err(error) if is_end(&error) && asked.waited >= connection.waits.1 => {
-                self.tally.late.fetch_add(1, Ordering::Relaxed);
-                self.connection = None;
             }
             Err(error) => self.fail(&asked.told(&error.to_string())),
         }
@@ -190,38 +182,37 @@ impl<'a> Connection<'a> {
         Ok(Self {
             client: Client::connect(addr)?,
             requests_left: requests,
-            waits: (Instant::now(), HEAD_TIMEOUT),
+            last: Instant::now(),
             asked: None,
         })
     }
 
-    fn ask(&mut self, ask: Ask<'a>) {
-        let sent = ask.request();
+    /// Sends a request, or says why not.
+    fn ask(&mut self, ask: Ask<'a>) -> Result<(), String> {
         let began = Instant::now();
-        let is_sent = self.client.send(sent.as_bytes());
-        self.requests_left -= 1;
-        self.asked = Some(Asked {
+        let asked = Asked {
+            sent: ask.request(),
             ask,
-            sent,
-            is_sent,
             began,
-            waited: self.waits.0.elapsed(),
-        });
+            after: began - self.last,
+        };
+        let is_sent = self.client.send(asked.sent.as_bytes());
+        is_sent.map_err(|error| asked.told(&error.to_string()))?;
+        self.last = began;
+        self.requests_left -= 1;
+        self.asked = Some(asked);
+        Ok(())
     }
 }
 
 impl Asked<'_> {
     fn told(&self, error: &str) -> String {
         let line = self.sent.lines().next().unwrap_or_default();
-        let (waited, took) = (self.waited, self.began.elapsed());
-        format!("{line}: {error}, {took:?} after it was sent, {waited:?} after the one before")
+        let (after, took) = (self.after, self.began.elapsed());
+        format!(
+            "{line}: {error}, {took:?} after it was sent, which was {after:?} after the one before"
+        )
     }
-}
-
-/// Says whether the connection has ended.
-fn is_end(error: &io::Error) -> bool {
-    use io::ErrorKind::{BrokenPipe, ConnectionReset, UnexpectedEof};
-    matches!(error.kind(), BrokenPipe | ConnectionReset | UnexpectedEof)
 }
 
 fn choose<'a>(assets: &'a Assets, rng: &mut Rng) -> Ask<'a> {

@@ -57,7 +57,6 @@ pub(crate) struct Run {
     messages: Vec<String>,
     wrong: u64,
     failed: u64,
-    late: u64,
     samples: Vec<Sample>,
     left: u64,
     end: End,
@@ -72,7 +71,6 @@ impl Run {
             messages: tally.messages(),
             wrong: tally.wrong.load(Ordering::Relaxed),
             failed: tally.failed.load(Ordering::Relaxed),
-            late: tally.late.load(Ordering::Relaxed),
             samples,
             left,
             end,
@@ -179,11 +177,10 @@ pub(crate) fn verdict(run: &Run, alone: Option<&Run>, judged: bool) -> bool {
     let bad = all().map(Run::count_5xx_but_503).sum::<u64>();
     judge(bad == 0, "no 5xx but 503", format!("{bad} others"));
     let failed = all().map(|run| run.failed).sum::<u64>();
-    let late = all().map(|run| run.late).sum::<u64>();
     judge(
         failed == 0,
         "no honest request fails",
-        format!("{failed} failed; {late} came after longer than the server waits"),
+        format!("{failed} failed"),
     );
     let most = IN_FLIGHT_MAX + RESIDENT_BESIDE;
     let (resident, (middle, last)) = (run.resident_max(), run.resident_by_quarter());

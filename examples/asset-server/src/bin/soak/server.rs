@@ -13,12 +13,6 @@ use rustix::process::{Pid, Signal, kill_process};
 use crate::assets::Assets;
 use crate::message::Client;
 
-/// How long the server waits for the first request of a connection.
-pub(crate) const HEAD_TIMEOUT: Duration = Duration::from_secs(3);
-
-/// How long it waits for the next one.
-pub(crate) const IDLE_TIMEOUT: Duration = Duration::from_secs(5);
-
 /// The most bytes of answers that the server may have in memory.
 pub(crate) const IN_FLIGHT_MAX: u64 = 64 << 20;
 
@@ -74,8 +68,7 @@ impl Server {
         let complaints = assets.roots[0].with_file_name("complaints");
         let mut child = Command::new(program)
             .args(["--listen", "127.0.0.1:0"])
-            .arg(format!("--head-timeout={}", HEAD_TIMEOUT.as_secs()))
-            .arg(format!("--idle-timeout={}", IDLE_TIMEOUT.as_secs()))
+            .args(["--head-timeout", "3", "--idle-timeout", "5"])
             .arg(format!("--in-flight-bytes-max={IN_FLIGHT_MAX}"))
             .args(options.split_whitespace())
             .args(&assets.roots)

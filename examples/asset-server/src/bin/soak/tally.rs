@@ -24,8 +24,6 @@ pub(crate) struct Tally {
     pub(crate) wrong: AtomicU64,
     /// Honest requests that had no answer, or none that was expected.
     pub(crate) failed: AtomicU64,
-    /// Those that came after longer than the server waits, as when this process was stopped.
-    pub(crate) late: AtomicU64,
     messages: Mutex<Vec<String>>,
     /// How often each attack was carried out.
     attacks: Mutex<BTreeMap<&'static str, u64>>,
@@ -48,7 +46,6 @@ impl Default for Tally {
             latency: Latency(zeros(BUCKETS)),
             wrong: AtomicU64::default(),
             failed: AtomicU64::default(),
-            late: AtomicU64::default(),
             messages: Mutex::default(),
             attacks: Mutex::default(),
         }
