@@ -178,7 +178,13 @@ pub(crate) fn devices(backend: &Backend) {
         assert_eq!(read(&null, 10, 5).await.unwrap(), b"");
         assert_eq!(write(&null, b"gone", 1 << 40).await.unwrap(), 4);
         let zero = options.open("/dev/zero").await.unwrap();
-        assert_eq!(read(&zero, 100_000, 77).await.unwrap(), vec![0; 100_000]);
+        // A ring reads without waiting first, and the kernel ends that where another thread is due
+        // on the core: short, by whole pages.
+        let got = read(&zero, 100_000, 77).await.unwrap();
+        assert!(got.len() >= 4_096 && got.iter().all(|&byte| byte == 0));
+        let (result, got) = zero.read_exact_at(Vec::with_capacity(100_000), 77).await;
+        result.unwrap();
+        assert_eq!(got, vec![0; 100_000]);
         let (result, bufs) = zero.readv_at(empty(20, 10), 0).await;
         assert_eq!((result.unwrap(), bufs.concat()), (200, vec![0; 200]));
         let full = options.open("/dev/full").await.unwrap();
